@@ -1,0 +1,119 @@
+"""The machine: CPU settings, the choice of device, seeds, and what a run was made on."""
+
+import ctypes
+import os
+import platform
+import random
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from .errors import UserError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def before_paddle():
+    """Set what has to be in place before `import paddle`; a setting of the user's own stays."""
+    warnings.filterwarnings("ignore", message="No ccache found")
+    if "AuthenticAMD" in _cpu_info():
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # or the wheel's MKL takes a slow path on AMD
+
+
+def select_device(wanted):
+    """Make `wanted` (auto, gpu, gpu:N or cpu) Paddle's device and return its name: "cpu" or "gpu:N".
+
+    Raises:
+        UserError: a GPU is asked for and this Paddle has none to offer.
+    """
+    import paddle
+
+    count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    if wanted == "auto":
+        wanted = "gpu" if count else "cpu"
+    if wanted == "cpu":
+        paddle.set_device("cpu")
+        _tune_cpu()
+        return "cpu"
+    index = int(wanted.partition(":")[2] or 0)
+    if index >= count:
+        why = f"it sees {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a build for the CPU"
+        raise UserError(
+            f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {why}; "
+            "use device=cpu or device=auto, or install requirements.txt on a machine with an NVIDIA GPU"
+        )
+    paddle.set_device(f"gpu:{index}")
+    return f"gpu:{index}"
+
+
+def describe_device(device):
+    """Name the hardware behind `device` for people: "cpu (AMD EPYC, 2 threads)"."""
+    import paddle
+
+    if device == "cpu":
+        name = next((line.split(":", 1)[1].strip() for line in _cpu_info().splitlines() if "model name" in line), None)
+        description = f"cpu ({name or platform.machine()}, {_cpu_threads()} threads)"
+        if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
+            description += "; this machine has an NVIDIA driver, but this Paddle is a build for the CPU"
+        return description
+    return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
+
+
+def seed_everything(seed):
+    """Seed Python's, numpy's and Paddle's generators, as the notebook does."""
+    import paddle
+
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)
+
+
+def environment(device):
+    """Return what a run was made on: versions, device and the project's git commit, for `environment.json`."""
+    import paddle
+
+    return {
+        "paddle": paddle.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": describe_device(device),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_uncommitted_changes": bool(_git("status", "--porcelain")),
+    }
+
+
+def _tune_cpu():
+    import paddle
+
+    if "OMP_NUM_THREADS" not in os.environ or os.environ["OMP_NUM_THREADS"] == "1":
+        # Paddle itself puts 1 there; through this call it also says nothing on stderr.
+        paddle.base.core.set_num_threads(_cpu_threads())
+    paddle.set_flags({"FLAGS_use_stride_kernel": False})  # strided views make later copies slow on a CPU
+    try:
+        libc = ctypes.CDLL(None)
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            libc.mallopt(option, value)  # keep freed memory: fresh pages for every large tensor cost more than the sums
+    except (OSError, AttributeError, TypeError):
+        pass  # not glibc: slower, nothing else
+
+
+def _cpu_threads():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_info():
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+
+
+def _git(*arguments):
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+        return done.stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,69 @@
+"""The one attention module that regional and local self-attention share."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from .layers import linear, truncated_normal
+from .windows import relative_position_index
+
+# Looked up once: `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
+LOWEST = {dtype: float(paddle.finfo(dtype).min) for dtype in (paddle.float16, paddle.bfloat16, paddle.float32)}
+
+
+class Attention(nn.Layer):
+    """Multi-head self-attention, with relative position bias and padding mask when it runs inside windows.
+
+    Args:
+        dim: channels C; num_heads has to divide it (ValueError).
+        ws: the window size; the bias table `rel_pos` is [heads, (2 ws - 1)**2].
+        qk_scale: the factor on q k^T; default (C / heads) ** -0.5.
+    """
+
+    def __init__(self, dim, num_heads, ws, qkv_bias=True, qk_scale=None, attn_drop_rate=0.0, drop_rate=0.0):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"embed_dim {dim} is not divisible by num_heads {num_heads}: give heads that divide it")
+        self.num_heads = num_heads
+        self.scale = qk_scale or (dim // num_heads) ** -0.5
+        self.rel_pos = self.create_parameter(
+            [num_heads, (2 * ws - 1) ** 2], default_initializer=truncated_normal(std=0.02)
+        )
+        self.qkv = linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = linear(dim, dim)
+        self.attn_drop = nn.Dropout(attn_drop_rate)
+        self.proj_drop = nn.Dropout(drop_rate)
+        self.register_buffer("rel_pos_index", paddle.to_tensor(relative_position_index(ws)), persistable=False)
+
+    def forward(self, x, in_windows=False, mask=None):
+        """Attend within each sequence.
+
+        x [S, N, C] -> [S, N, C]. In windows, S = B * windows and N = 1 + ws*ws, regional token first;
+        mask: bool [windows, N, N], False where a pair must not attend.
+        """
+        N, C = x.shape[1:]
+        q, k, v = (self._split_heads(t) for t in self.qkv(x).split(3, axis=-1))  # S, heads, N, C/heads
+        logits = paddle.matmul(q * self.scale, k, transpose_y=True)  # S, heads, N, N
+        if in_windows:
+            logits = logits + self._relative_position_bias(N)
+        if mask is not None:
+            logits = self._masked(logits, mask)
+        weights = self.attn_drop(F.softmax(logits, axis=-1))
+        x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, N, C])
+        return self.proj_drop(self.proj(x))
+
+    def _split_heads(self, x):
+        N, C = x.shape[1:]
+        return x.reshape([-1, N, self.num_heads, C // self.num_heads]).transpose([0, 2, 1, 3])
+
+    def _relative_position_bias(self, N):
+        no_bias = paddle.zeros([self.num_heads, 1], dtype=self.rel_pos.dtype)  # the regional token's column
+        table = paddle.concat([self.rel_pos, no_bias], axis=1)
+        return paddle.index_select(table, self.rel_pos_index, axis=1).reshape([1, self.num_heads, N, N])
+
+    def _masked(self, logits, mask):
+        # Replaced by the lowest finite value, not by -inf: a row that is masked as a whole then stays finite.
+        windows, N = mask.shape[:2]
+        lowest = paddle.full([], LOWEST[logits.dtype], dtype=logits.dtype)
+        split = logits.reshape([-1, windows, self.num_heads, N, N])
+        return paddle.where(mask.unsqueeze(1), split, lowest).reshape([-1, self.num_heads, N, N])

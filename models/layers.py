@@ -1,0 +1,73 @@
+"""The layers that RegionViT is made of, apart from attention."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+
+def truncated_normal(std):
+    """Return an initialiser: normal of standard deviation `std`, cut at two of them on every Paddle.
+
+    Paddle 2.6 always cuts there; 3.x cuts at `a` and `b`, whose defaults are the absolute values -2 and 2.
+    """
+    bounds = {} if paddle.__version__.startswith("2.") else {"a": -2 * std, "b": 2 * std}
+    return nn.initializer.TruncatedNormal(std=std, **bounds)
+
+
+def linear(in_features, out_features, bias=True):
+    """Return a linear layer initialised as RegionViT's are: weight truncated normal of std 0.02, bias 0."""
+    return nn.Linear(
+        in_features,
+        out_features,
+        weight_attr=paddle.ParamAttr(initializer=truncated_normal(std=0.02)),
+        bias_attr=None if bias else False,
+    )
+
+
+class LayerNorm2D(nn.Layer):
+    """Layer norm over the channels of a map, pixel by pixel: [B, C, H, W] -> [B, C, H, W]."""
+
+    def __init__(self, channels, epsilon=1e-5):
+        super().__init__()
+        self.channels, self.epsilon = channels, epsilon
+        ones, zeros = nn.initializer.Constant(1.0), nn.initializer.Constant(0.0)
+        self.weight = self.create_parameter([1, channels, 1, 1], default_initializer=ones)
+        self.bias = self.create_parameter([1, channels, 1, 1], default_initializer=zeros)
+
+    def forward(self, x):
+        x = x.transpose([0, 2, 3, 1])  # B, H, W, C
+        x = F.layer_norm(x, self.channels, self.weight.flatten(), self.bias.flatten(), self.epsilon)
+        return x.transpose([0, 3, 1, 2])  # B, C, H, W
+
+
+class Mlp(nn.Layer):
+    """Two linear layers with an exact (erf) GELU between them: [..., C] -> [..., C]."""
+
+    def __init__(self, dim, hidden_dim, drop_rate=0.0):
+        super().__init__()
+        self.fc1 = linear(dim, hidden_dim)
+        self.fc2 = linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x):
+        x = self.drop(F.gelu(self.fc1(x)))
+        return self.drop(self.fc2(x))
+
+
+class DropPath(nn.Layer):
+    """Stochastic depth: in training, zero a whole row of the first axis with probability `rate`.
+
+    What is kept is divided by 1 - rate. The shape does not change.
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+    """
+
+    def __init__(self, rate=0.0):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        kept = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1)) < keep
+        return x * (kept.astype(x.dtype) / keep)

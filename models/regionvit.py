@@ -1,0 +1,311 @@
+"""RegionViT: regional-to-local attention for vision transformers, on Paddle.
+
+Chen, Panda, Fan: "RegionViT: Regional-to-Local Attention for Vision Transformers", ICLR 2022, arXiv 2106.02689.
+The official implementation is IBM/RegionViT (Apache-2.0); a notebook ported it to Paddle and trained it on CIFAR-10.
+This one is written anew, computes the same numbers, and keeps the official names of the parameters, in which
+`cls_token` and `proj_cls` speak of regional tokens, `patch_embed` of local ones.
+
+Shapes: B pictures, C channels, a local map of H x W tokens, a regional map of Hr x Wr tokens, windows of ws x ws.
+"""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from .attention import Attention
+from .layers import DropPath, LayerNorm2D, Mlp, linear
+from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
+
+PATCH_CONVS = ("3conv", "1conv", "linear")
+DOWNSAMPLINGS = ("c", "sc")
+
+
+class LocalPatchEmbed(nn.Layer):
+    """Local tokens from small patches: [B, in_chans, height, width] -> [B, E, H, W] (Section 3, tokenization)."""
+
+    def __init__(self, patch_size, in_chans, dim, conv_type):
+        super().__init__()
+        if conv_type == "3conv":
+            if patch_size != 4 or dim % 4:
+                raise ValueError(
+                    f"patch_conv_type '3conv' needs patch_size 4 and embed_dim[0] divisible by 4, "
+                    f"not {patch_size} and {dim}: change these or use '1conv' or 'linear'"
+                )
+            self.proj = nn.Sequential(
+                nn.Conv2D(in_chans, dim // 4, kernel_size=3, stride=2, padding=1),
+                LayerNorm2D(dim // 4),
+                nn.GELU(),
+                nn.Conv2D(dim // 4, dim // 2, kernel_size=3, stride=2, padding=1),
+                LayerNorm2D(dim // 2),
+                nn.GELU(),
+                nn.Conv2D(dim // 2, dim, kernel_size=3, stride=1, padding=1),
+            )
+        elif conv_type == "1conv":
+            self.proj = nn.Conv2D(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1)
+        else:
+            self.proj = nn.Conv2D(in_chans, dim, patch_size, stride=patch_size)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class RegionalPatchEmbed(nn.Layer):
+    """Regional tokens from large patches: [B, in_chans, height, width] -> [B, E, Hr, Wr] (Section 3, tokenization)."""
+
+    def __init__(self, patch_size, in_chans, dim):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2D(in_chans, dim, patch_size, stride=patch_size)
+
+    def forward(self, x):
+        k, (height, width) = self.patch_size, x.shape[2:]
+        if height % k or width % k:
+            # As in the official code, a side that is a multiple of k then gets a whole k too.
+            rows, columns = k - height % k, k - width % k
+            left, top = columns // 2, rows // 2
+            x = F.pad(x, [left, columns - left, top, rows - top])
+        return self.proj(x)
+
+
+class Projection(nn.Layer):
+    """Downsampling between stages, the same for both maps: 'c' keeps a map, 'sc' halves its sides (rounded up).
+
+    regional [B, C, Hr, Wr], local [B, C, H, W] -> the same with the stage's channels and sides.
+    """
+
+    def __init__(self, in_dim, dim, mode):
+        super().__init__()
+        if mode == "sc":
+            if dim % in_dim:
+                raise ValueError(f"downsampling 'sc' cannot go from {in_dim} to {dim} channels: give a multiple")
+            conv = nn.Conv2D(in_dim, dim, kernel_size=3, stride=2, padding=1, groups=in_dim)
+            self.proj = nn.Sequential(LayerNorm2D(in_dim), nn.GELU(), conv)
+        elif in_dim == dim:
+            self.proj = nn.Sequential(nn.Identity())
+        else:
+            raise ValueError(
+                f"downsampling 'c' keeps the channels, but embed_dim goes from {in_dim} to {dim}: use 'sc'"
+            )
+        self.proj_cls = self.proj
+
+    def forward(self, regional, local):
+        return self.proj_cls(regional), self.proj(local)
+
+
+class R2LEncoder(nn.Layer):
+    """Regional-to-local transformer encoder (Section 3): RSA passes between regions, LSA and FFN within each.
+
+    regional [B, Hr*Wr, C], local [B*Hr*Wr, ws*ws, C] -> the same shapes. RSA and LSA share one attention module.
+    """
+
+    def __init__(self, dim, num_heads, ws, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate):
+        super().__init__()
+        self.norm0 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.norm1 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.attn = Attention(dim, num_heads, ws, qkv_bias, qk_scale, attn_drop_rate, drop_rate)
+        self.norm2 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop_rate)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, regional, local, mask=None):
+        regions, C = regional.shape[1:]
+        y = regional + self.drop_path(self.attn(self.norm0(regional)))  # RSA
+        y = paddle.concat([y.reshape([-1, 1, C]), local], axis=1)  # B*Hr*Wr, 1 + ws*ws, C
+        z = y + self.drop_path(self.attn(self.norm1(y), in_windows=True, mask=mask))  # LSA
+        x = z + self.drop_path(self.mlp(self.norm2(z)))  # FFN
+        return x[:, 0].reshape([-1, regions, C]), x[:, 1:]
+
+
+class Stage(nn.Layer):
+    """A projection, then R2L encoders over one cut of the local map into windows.
+
+    regional [B, C_in, Hr_in, Wr_in], local [B, C_in, H_in, W_in] -> regional [B, C, Hr, Wr], local [B, C, H, W]
+    """
+
+    def __init__(self, in_dim, dim, ws, downsampling, drop_path_rates, peg, padding_mask, **encoder):
+        super().__init__()
+        self.ws, self.padding_mask = ws, padding_mask
+        encoders = [R2LEncoder(dim, ws=ws, drop_path_rate=rate, **encoder) for rate in drop_path_rates]
+        self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
+        self.peg = nn.Conv2D(dim, dim, kernel_size=3, padding=1, groups=dim, bias_attr=False) if peg else None
+
+    def forward(self, regional, local):
+        regional, local = self.block[0](regional, local)
+        grid, size = regional.shape[2:], local.shape[2:]
+        mask = None
+        if is_padded(grid, size, self.ws):
+            mask = padding_mask(grid, size, self.ws, self.padding_mask)
+        regional, local = self._to_tokens(regional, local, grid)
+        for depth, encoder in enumerate(self.block[1:], start=1):
+            regional, local = encoder(regional, local, mask)
+            if self.peg is not None and depth == 1:
+                regional, local = self._to_maps(regional, local, grid, size)
+                regional, local = regional + self.peg(regional), local + self.peg(local)  # PEG
+                regional, local = self._to_tokens(regional, local, grid)
+        return self._to_maps(regional, local, grid, size)
+
+    def _to_tokens(self, regional, local, grid):
+        return regional.flatten(2).transpose([0, 2, 1]), partition(local, grid, self.ws)
+
+    def _to_maps(self, regional, local, grid, size):
+        C = regional.shape[-1]
+        regional = regional.transpose([0, 2, 1]).reshape([-1, C, *grid])
+        return regional, merge(local, grid, size, self.ws)
+
+
+class RegionViT(nn.Layer):
+    """RegionViT: pictures [B, in_chans, height, width] -> logits [B, num_classes], any size from 32 x 32 up.
+
+    Args:
+        img_size: the size it is meant for; informative, nothing depends on it.
+        patch_size: side of a local token's patch in pixels; a regional token's is patch_size * kernel_sizes[0].
+        num_classes: 0 leaves the head out and gives features [B, embed_dim[-1]].
+        embed_dim: channels of the tokens, then of each stage: one more entry than there are stages.
+        depth, num_heads, kernel_sizes, downsampling: one entry a stage: encoders, attention heads, window side (the
+            same in all stages: both maps shrink together), and 'c' (keep) or 'sc' (halve the maps).
+        patch_conv_type: '3conv' (patch 4 only), '1conv' or 'linear'.
+        peg: positional encoding by a depth-wise convolution after each stage's first encoder.
+        det_norm: a LayerNorm2D on each stage's local map, which also goes on normalised.
+        padding_mask: 'reference' (what the official weights were trained with) or 'exact'; see `windows.padding_mask`.
+        drop_rate, attn_drop_rate, drop_path_rate: dropout on tokens and projections, on attention weights, and
+            stochastic depth, which rises linearly to its rate over all encoders.
+
+    Raises:
+        ValueError: a shape that cannot work, saying which values would.
+    """
+
+    def __init__(
+        self,
+        *,
+        embed_dim,
+        depth,
+        num_heads,
+        kernel_sizes,
+        downsampling,
+        img_size=224,
+        patch_size=16,
+        in_chans=3,
+        num_classes=1000,
+        mlp_ratio=4.0,
+        qkv_bias=True,
+        qk_scale=None,
+        drop_rate=0.0,
+        attn_drop_rate=0.0,
+        drop_path_rate=0.0,
+        patch_conv_type="3conv",
+        peg=False,
+        det_norm=False,
+        padding_mask="reference",
+    ):
+        super().__init__()
+        _check_stages(embed_dim, depth=depth, num_heads=num_heads, kernel_sizes=kernel_sizes, downsampling=downsampling)
+        _check_choice("patch_conv_type", patch_conv_type, PATCH_CONVS)
+        _check_choice("padding_mask", padding_mask, PADDING_MASKS)
+        _check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        self.img_size, self.num_classes, self.det_norm = img_size, num_classes, det_norm
+
+        self.patch_embed = LocalPatchEmbed(patch_size, in_chans, embed_dim[0], patch_conv_type)
+        self.cls_token = RegionalPatchEmbed(patch_size * kernel_sizes[0], in_chans, embed_dim[0])
+        self.pos_drop = nn.Dropout(drop_rate)
+
+        rates = iter(np.linspace(0, drop_path_rate, sum(depth)).tolist())
+        self.layers = nn.LayerList(
+            [
+                Stage(
+                    embed_dim[i],
+                    embed_dim[i + 1],
+                    kernel_sizes[i],
+                    downsampling[i],
+                    [next(rates) for _ in range(depth[i])],
+                    peg,
+                    padding_mask,
+                    num_heads=num_heads[i],
+                    mlp_ratio=mlp_ratio,
+                    qkv_bias=qkv_bias,
+                    qk_scale=qk_scale,
+                    drop_rate=drop_rate,
+                    attn_drop_rate=attn_drop_rate,
+                )
+                for i in range(len(depth))
+            ]
+        )
+        self.norm = nn.LayerNorm(embed_dim[-1], epsilon=1e-6)
+        self.head = linear(embed_dim[-1], num_classes) if num_classes else nn.Identity()
+        if det_norm:
+            for i, dim in enumerate(embed_dim[1:]):
+                setattr(self, f"norm{i}", LayerNorm2D(dim))
+
+    def forward_features(self, x, detection=False):
+        """Return the mean regional token [B, embed_dim[-1]]; with `detection`, each stage's local map [B, C, H, W]."""
+        regional, local = self.cls_token(x), self.pos_drop(self.patch_embed(x))
+        maps = []
+        for i, stage in enumerate(self.layers):
+            regional, local = stage(regional, local)
+            if self.det_norm:
+                local = getattr(self, f"norm{i}")(local)
+            maps.append(local)
+        if detection:
+            return maps
+        return self.norm(regional.flatten(2).transpose([0, 2, 1])).mean(axis=1)
+
+    def forward(self, x):
+        return self.head(self.forward_features(x))
+
+
+def _check_stages(embed_dim, **per_stage):
+    lengths = {name: len(values) for name, values in per_stage.items()}
+    if len(embed_dim) != len(per_stage["depth"]) + 1 or len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"embed_dim has {len(embed_dim)} entries and {lengths}: "
+            "give one entry a stage to each of these, and one more to embed_dim"
+        )
+    for name in ("depth", "num_heads", "kernel_sizes"):
+        if min(per_stage[name]) < 1:
+            raise ValueError(f"{name} {list(per_stage[name])}: every entry has to be 1 or more")
+    if len(set(per_stage["kernel_sizes"])) != 1:
+        raise ValueError(f"kernel_sizes {list(per_stage['kernel_sizes'])}: give every stage the same window size")
+    for mode in per_stage["downsampling"]:
+        _check_choice("downsampling", mode, DOWNSAMPLINGS)
+
+
+def _check_rates(**rates):
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} {rate}: give a rate from 0 to below 1")
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")
+
+
+def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, patch_size=4, img_size=224):
+    stages = range(len(depth))
+    return {
+        "img_size": img_size,
+        "patch_size": patch_size,
+        "patch_conv_type": patch_conv_type,
+        "embed_dim": (dim, *(dim * 2**i for i in stages)),
+        "num_heads": tuple(num_heads * 2**i for i in stages),
+        "depth": depth,
+        "kernel_sizes": (ws,) * len(depth),
+        "downsampling": ("c", *["sc"] * (len(depth) - 1)),
+        "peg": peg,
+    }
+
+
+# The paper's Table of architectures; channels and heads are the first stage's and double with each further one.
+# The last row is this project's own, for native 32 x 32 pictures on small machines.
+VARIANTS = {
+    #                                    dim  heads      depth    patch conv  ws
+    "regionvit_tiny_224": _variant(       64,     2, (2, 2,  8, 2), "3conv",   7),
+    "regionvit_small_224": _variant(      96,     3, (2, 2,  8, 2), "3conv",   7),
+    "regionvit_medium_224": _variant(     96,     3, (2, 2, 14, 2), "1conv",   7),
+    "regionvit_base_224": _variant(      128,     4, (2, 2, 14, 2), "1conv",   7),
+    "regionvit_small_w14_224": _variant(  96,     3, (2, 2,  8, 2), "3conv",  14),
+    "regionvit_small_w14_peg_224": _variant(96,   3, (2, 2,  8, 2), "3conv",  14, peg=True),
+    "regionvit_base_w14_224": _variant(  128,     4, (2, 2, 14, 2), "1conv",  14),
+    "regionvit_base_w14_peg_224": _variant(128,   4, (2, 2, 14, 2), "1conv",  14, peg=True),
+    "regionvit_micro_32": _variant(       32,     2, (2, 2,  2),    "1conv",   4, patch_size=2, img_size=32),
+}  # fmt: skip
