@@ -126,7 +126,7 @@ def test_exact_mask_keeps_padding_out(size, monkeypatch):
 
 
 def partition_with_dirty_padding(local, grid, ws):
-    """As `partition`, but the padding differs from channel to channel: layer norm would flatten any constant to zero."""
+    """As `partition`, but the padding differs between channels: layer norm would flatten a constant to zero."""
     pad = [0, grid[1] * ws - local.shape[3], 0, grid[0] * ws - local.shape[2]]
     channels = paddle.arange(local.shape[1], dtype="float32").reshape([1, -1, 1, 1])
     is_padding = 1 - paddle.nn.functional.pad(paddle.ones_like(local), pad)

@@ -1,0 +1,94 @@
+"""The notebook's pipeline: `paddle.vision.transforms` with the cv2 backend, picture by picture on the host.
+
+What a picture becomes depends on (seed, epoch, index) alone, not on which worker handles it or what came before.
+"""
+
+import contextlib
+import random
+
+import numpy as np
+from paddle.io import Dataset
+from paddle.vision import transforms as T
+
+# ImageNet's channel means and deviations, which the notebook uses for CIFAR-10 too; RGB, for values in 0..1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def training_transform(image_size):
+    """uint8 [h, w, 3] -> float32 [3, image_size, image_size], augmented and normalised."""
+    return T.Compose(
+        [
+            T.RandomResizedCrop(image_size, scale=(0.6, 1.0)),
+            T.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            T.RandomHorizontalFlip(0.5),
+            T.RandomRotation(20),
+            normalise,
+        ]
+    )
+
+
+def evaluation_transform(image_size):
+    """uint8 [h, w, 3] -> float32 [3, image_size, image_size], normalised."""
+    return T.Compose([T.Resize((image_size, image_size)), normalise])
+
+
+def normalise(image):
+    """uint8 [H, W, 3] -> float32 [3, H, W]: what `ToTensor` and `Normalize` compute, but without Paddle's operators.
+
+    These run in forked worker processes, where an operator of Paddle can crash.
+    """
+    image = image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    return (image - np.float32(MEAN)[:, None, None]) / np.float32(STD)[:, None, None]
+
+
+def unnormalise(images):
+    """Undo the normalisation for people's eyes: float [N, 3, H, W] -> uint8 [N, H, W, 3]."""
+    images = np.asarray(images).transpose(0, 2, 3, 1) * np.float32(STD) + np.float32(MEAN)
+    return (images * 255).round().clip(0, 255).astype(np.uint8)
+
+
+class TrainingPictures(Dataset):
+    """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
+
+    def __init__(self, split, image_size, seed):
+        super().__init__()
+        self.split, self.seed = split, seed
+        self.transform = training_transform(image_size)
+
+    def __getitem__(self, key):
+        epoch, index = key
+        with _randomness_of(self.seed, epoch, index):
+            return self.transform(self.split.images[index]), self.split.labels[index]
+
+    def __len__(self):
+        return len(self.split)
+
+
+class EvaluationPictures(Dataset):
+    """Pictures to evaluate on: index -> (picture, label)."""
+
+    def __init__(self, split, image_size):
+        super().__init__()
+        self.split = split
+        self.transform = evaluation_transform(image_size)
+
+    def __getitem__(self, index):
+        return self.transform(self.split.images[index]), self.split.labels[index]
+
+    def __len__(self):
+        return len(self.split)
+
+
+@contextlib.contextmanager
+def _randomness_of(*value):
+    """Seed the two global generators that the transforms draw from, and leave them afterwards as they were."""
+    before = random.getstate(), np.random.get_state()
+    state = np.random.SeedSequence(value).generate_state(2)
+    random.seed(int(state[0]))
+    np.random.seed(state[1])
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
