@@ -1,0 +1,71 @@
+"""The one place where a config's values become objects."""
+
+from pathlib import Path
+
+import data
+import models
+from data.download import download
+
+from .errors import UserError
+from .losses import LabelSmoothingCrossEntropy
+
+
+def build_dataset(config):
+    """Load the archive (downloading it first if the config says so) and hold it against the config.
+
+    Raises:
+        UserError: the archive cannot be used, or has another number of classes than the model.
+    """
+    try:
+        if config.data.download and not Path(config.data.file).exists():
+            download(config.data.file)
+        dataset = data.load(config.data.file, config.data.holdout)
+    except data.DataError as error:
+        raise UserError(str(error)) from error
+    if len(dataset.classes) != config.model.num_classes:
+        raise UserError(
+            f"model.num_classes: {config.model.num_classes}, but {config.data.file} has {len(dataset.classes)} "
+            f"classes: set model.num_classes={len(dataset.classes)}"
+        )
+    return dataset
+
+
+def build_train_loader(config, dataset):
+    """Return the loader of augmented training batches; UserError if the split is smaller than one batch."""
+    try:
+        return data.build_train_loader(
+            dataset.train,
+            batch_size=config.data.batch_size,
+            image_size=config.data.image_size,
+            num_workers=config.data.num_workers,
+            seed=config.train.seed,
+        )
+    except data.DataError as error:
+        raise UserError(str(error)) from error
+
+
+def build_val_loader(config, dataset):
+    """Return the loader of validation batches."""
+    return data.build_eval_loader(
+        dataset.val,
+        batch_size=config.data.batch_size,
+        image_size=config.data.image_size,
+        num_workers=config.data.num_workers,
+    )
+
+
+def build_model(config):
+    """Return the config's model, freshly initialised."""
+    return models.build_model(
+        config.model.name,
+        num_classes=config.model.num_classes,
+        padding_mask=config.model.padding_mask,
+        drop_rate=config.model.drop_rate,
+        attn_drop_rate=config.model.attn_drop_rate,
+        drop_path_rate=config.model.drop_path_rate,
+    )
+
+
+def build_criterion(config):
+    """Return the config's loss."""
+    return LabelSmoothingCrossEntropy(config.loss.label_smoothing)

@@ -1,0 +1,103 @@
+"""Weights and optimizer state on disk: written whole or not at all, read without running what a file may hold."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from data import safe_pickle
+
+from .errors import UserError
+
+PADDLES_NAME_TABLE = "StructuredToParameterName@@"
+
+
+class CheckpointError(UserError):
+    """A file of weights cannot be read or does not fit the model."""
+
+
+def save(state, file):
+    """Write a state dict in Paddle's format so that `file` is at any instant the old one or the new one, whole."""
+    file = Path(file)
+    temporary = file.with_name(f".{file.name}.tmp")
+    paddle.save(state, str(temporary))
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(temporary, file)
+
+
+def optimizer_state(optimizer, model):
+    """Return an optimizer's state keyed by the model's parameter names: `head.weight.moment1_0`.
+
+    Paddle's own keys (`linear_9.w_0_moment1_0`) count the layers built so far in the process, and would not fit a
+    model built in another.
+    """
+    names = {parameter.name: key for key, parameter in model.named_parameters()}
+    state = {}
+    for key, value in optimizer.state_dict().items():
+        of_parameter = re.fullmatch(r"(.+\.[wb]_\d+)_(.+)", key)
+        state[f"{names[of_parameter[1]]}.{of_parameter[2]}" if of_parameter else key] = value
+    return state
+
+
+def read(file):
+    """Return the arrays of a `.pdparams` file by name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds more than arrays.
+    """
+    try:
+        with open(file, "rb") as stream:
+            state = safe_pickle.load(stream)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no such file of weights") from None
+    except OSError as error:
+        raise CheckpointError(f"{file}: not readable ({error})") from error
+    except safe_pickle.PickleRefused as error:
+        raise CheckpointError(f"{file} {error}: not a file of Paddle weights, or damaged; get a whole one") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} holds a {type(state).__name__}, expected a state dict of arrays")
+    state.pop(PADDLES_NAME_TABLE, None)
+    # Paddle 2.x writes a tensor that is no parameter as (name, array).
+    state = {key: value[1] if isinstance(value, tuple) and len(value) == 2 else value for key, value in state.items()}
+    wrong = [str(key) for key, value in state.items() if not isinstance(value, np.ndarray) or value.dtype.kind != "f"]
+    if wrong:
+        raise CheckpointError(f"{file}: {_list(wrong)} not floating-point arrays, expected a model's weights")
+    return state
+
+
+def load_weights(model, file):
+    """Give a model the weights of a file, which has to have exactly the model's names and shapes.
+
+    `proj_cls.*` is `proj.*` under a second name; a file may have it or not.
+
+    Raises:
+        CheckpointError: lists what is missing, unexpected or of another shape.
+    """
+    state = {}
+    for key, value in read(file).items():
+        first_name = key.replace(".proj_cls.", ".proj.")
+        if first_name in state and not np.array_equal(state[first_name], value):
+            raise CheckpointError(f"{file}: {key} and {first_name} are one parameter, but differ here")
+        state[first_name] = value
+    expected = {key: value for key, value in model.state_dict().items() if ".proj_cls." not in key}
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} (model: {expected[key].shape})"
+            for key in expected
+            if key in state and list(state[key].shape) != expected[key].shape
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(keys)} {problem}: {_list(keys)}" for problem, keys in problems.items() if keys)
+        raise CheckpointError(f"{file} does not fit the model: {listed}; use the config that these weights are of")
+    for key, parameter in expected.items():
+        parameter.set_value(state[key].astype(np.float32))
+
+
+def _list(keys, most=6):
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -1,0 +1,43 @@
+"""What all scripts share: arguments, and mistakes told in one line."""
+
+import argparse
+import sys
+
+from .errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def __init__(self, description, example):
+        super().__init__(
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+    def add_config(self, **options):
+        self.add_argument("-c", "--config", metavar="FILE", help="YAML config of the run", **options)
+        self.add_argument(
+            "-o",
+            "--override",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="override a value of the config, as in -o data.batch_size=32; repeatable",
+        )
+
+
+def run(main):
+    """Run a script's main function and leave with its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

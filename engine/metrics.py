@@ -1,0 +1,29 @@
+"""Loss and accuracy that add up on the device and are read back when somebody asks."""
+
+import paddle
+
+
+class Meter:
+    """Running sums over pictures: mean loss, top-1 and (with five classes or more) top-5 accuracy.
+
+    `update` launches work on the device and waits for nothing; `read` is one read-back, which waits.
+    """
+
+    def __init__(self, num_classes):
+        self.k = min(5, num_classes)
+        self.images = 0
+        self.sums = paddle.zeros([1 + self.k], dtype="float64")  # loss, then hits at rank 1, 2, ...
+
+    def update(self, loss, logits, labels):
+        """Add a batch: its mean loss (scalar), logits [B, classes], labels [B]."""
+        with paddle.no_grad():
+            ranked = paddle.topk(logits, self.k, axis=-1)[1]  # B, k
+            hits = (ranked == labels.unsqueeze(1)).astype("float64").sum(axis=0)
+            loss = loss.detach().astype("float64").reshape([1]) * len(labels)
+            self.sums += paddle.concat([loss, hits])
+            self.images += len(labels)
+
+    def read(self):
+        """Return {"loss", "top1", "top5"} so far: a true mean over pictures, and fractions."""
+        loss, *hits = self.sums.numpy().tolist()
+        return {"loss": loss / self.images, "top1": hits[0] / self.images, "top5": sum(hits) / self.images}

@@ -1,0 +1,84 @@
+"""Figures: learning curves and grids of pictures. Drawn without a screen."""
+
+import logging
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .records import read_history
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or its first start tells of fonts
+
+CURVES = {"loss": "CE Loss", "top1": "Accuracy"}
+FILES = {"loss": "loss.png", "top1": "accuracy.png"}
+COLOURS = {"train": "red", "val": "cyan"}
+NAMES = {"train": "train", "val": "validation"}
+
+
+def plot_curves(history, folder):
+    """Draw loss and accuracy over steps and epochs from a history file; return the PNGs written into `folder`."""
+    points = read_history(history)
+    files = []
+    for quantity, title in CURVES.items():
+        figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+        axes = figure.add_subplot()
+        for split, colour in COLOURS.items():
+            of_split = [point for point in points if point.split == split]
+            axes.plot(
+                [point.step for point in of_split],
+                [getattr(point, quantity) for point in of_split],
+                color=colour,
+                linewidth=1 if split == "train" else 2,
+                marker="o" if split == "val" else None,
+                markersize=4,
+                label=NAMES[split],
+            )
+        axes.set(title=title, xlabel="step", ylabel=title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        _add_epochs(axes, points)
+        files.append(Path(folder) / FILES[quantity])
+        figure.savefig(files[-1])
+    return files
+
+
+def _add_epochs(axes, points):
+    """A second x axis in epochs: validation points lie where an epoch ends."""
+    ends = [point for point in points if point.split == "val"]
+    if ends:
+        steps = ends[0].step / ends[0].epoch
+        top = axes.secondary_xaxis("top", functions=(lambda step: step / steps, lambda epoch: epoch * steps))
+        top.set_xlabel("epoch")
+        top.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+
+
+def picture_grid(images, titles, correct=None, columns=6):
+    """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.7 * columns, 2.05 * rows), dpi=100, layout="constrained")
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(image, interpolation="nearest")
+        axes.set_axis_off()
+        colour = "black" if correct is None else "green" if correct[i] else "red"
+        axes.set_title(title, fontsize=9, color=colour)
+    return figure
+
+
+def prediction_grid(images, predicted, true, classes):
+    """Draw pictures with predicted and true class over each, wrong ones in red."""
+    correct = [p == t for p, t in zip(predicted, true, strict=True)]
+    titles = [
+        f"{classes[p]}" if p == t else f"{classes[p]}\n(is {classes[t]})" for p, t in zip(predicted, true, strict=True)
+    ]
+    return picture_grid(images, titles, correct)
+
+
+def as_image(figure):
+    """Render a figure: -> uint8 [H, W, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()

@@ -1,0 +1,107 @@
+"""What a run leaves to read: the log, `history.csv` and the VisualDL dashboard."""
+
+import csv
+import dataclasses
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+HISTORY = "history.csv"
+LOG = "train.log"
+DASHBOARD = "vdl"
+STEP = logging.INFO - 5  # lines of single steps: on the console only where no progress bar stands for them
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
+
+    split: `train` (the loss of one step, the accuracy of the epoch so far) or `val` (means over the whole split).
+    top1 is a fraction, ips pictures a second.
+    """
+
+    step: int
+    epoch: int
+    split: str
+    lr: float
+    loss: float
+    top1: float
+    ips: float
+
+
+COLUMNS = [item.name for item in dataclasses.fields(Point)]
+
+
+def read_history(file):
+    """Return the points of a `history.csv` in their order."""
+    types = {item.name: item.type for item in dataclasses.fields(Point)}
+    with open(file, newline="", encoding="utf-8") as stream:
+        return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in csv.DictReader(stream)]
+
+
+def has_progress_bar():
+    """Whether a person looks on: else plain lines take the bar's place."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+class Records:
+    """The records of one run in its folder; a context manager that closes them."""
+
+    def __init__(self, folder, hparams):
+        from visualdl import LogWriter  # takes a second to import
+
+        self.folder = Path(folder)
+        self._history = open(self.folder / HISTORY, "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._rows = csv.writer(self._history)
+        self._rows.writerow(COLUMNS)
+        self._dashboard = LogWriter(logdir=str(self.folder / DASHBOARD))
+        # VisualDL takes numbers and text only.
+        plain = {key: value if type(value) in (int, float) else str(value) for key, value in hparams.items()}
+        self._dashboard.add_hparams(plain, ["top1/val", "loss/val"])
+        self._logger = logging.getLogger(f"regionvit.{self.folder.resolve()}")
+        self._logger.setLevel(STEP)
+        self._logger.propagate = False
+        file, console = logging.FileHandler(self.folder / LOG, "w", encoding="utf-8"), _Console()
+        file.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%Y/%m/%d %H:%M:%S"))
+        console.setLevel(logging.INFO if has_progress_bar() else STEP)
+        self._logger.handlers = [file, console]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._history.close()
+        self._dashboard.close()
+        for handler in self._logger.handlers:
+            handler.close()
+        self._logger.handlers = []
+
+    def info(self, line):
+        """Write a line into the log and onto the console."""
+        self._logger.info(line)
+
+    def step(self, line):
+        """Write the line of a step into the log, and onto the console where there is no progress bar."""
+        self._logger.log(STEP, line)
+
+    def point(self, point):
+        """Add a point to the history and the dashboard."""
+        self._rows.writerow(dataclasses.astuple(point))
+        self._history.flush()
+        for name in ("loss", "top1", "ips"):
+            self._dashboard.add_scalar(f"{name}/{point.split}", getattr(point, name), point.step)
+        if point.split == "train":
+            self._dashboard.add_scalar("lr", point.lr, point.step)
+
+    def picture(self, name, image, step):
+        """Show a picture, uint8 [H, W, 3], on the dashboard."""
+        self._dashboard.add_image(name, image, step)
+
+
+class _Console(logging.Handler):
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
