@@ -87,9 +87,9 @@ def load_weights(model, file):
         "missing": [key for key in expected if key not in state],
         "unexpected": [key for key in state if key not in expected],
         "of another shape": [
-            f"{key} {list(state[key].shape)} (model: {expected[key].shape})"
+            f"{key} {list(state[key].shape)} (model: {list(expected[key].shape)})"
             for key in expected
-            if key in state and list(state[key].shape) != expected[key].shape
+            if key in state and list(state[key].shape) != list(expected[key].shape)
         ],
     }
     if any(problems.values()):

@@ -129,8 +129,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        for i, (key, (key_node, _)) in enumerate(zip(keys, node.value, strict=True)):
+            if key in keys[:i]:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
         return super().construct_mapping(node, deep)
 

@@ -1,0 +1,42 @@
+"""Multiply-adds of a model, counted as the paper counts them."""
+
+import paddle
+from paddle import nn
+
+from models.attention import Attention
+
+
+def count_multiply_adds(model, height, width):
+    """Return the multiply-adds for one picture: convolutions, linear layers and the two products of attention.
+
+    `paddle.flops` leaves out the products of attention, which belong to no layer of its own, and counts biases.
+    """
+    total = 0
+
+    def conv(layer, inputs, output):
+        nonlocal total
+        total += int(output.size) * int(layer.weight.size) // layer.weight.shape[0]
+
+    def linear(layer, inputs, output):
+        nonlocal total
+        total += int(output.size) * layer.weight.shape[0]
+
+    def attention(layer, inputs, output):
+        nonlocal total
+        sequences, N, C = output.shape
+        total += 2 * sequences * N * N * C  # q k^T and weights v
+
+    counters = {nn.Conv2D: conv, nn.Linear: linear, Attention: attention}
+    hooks = [
+        layer.register_forward_post_hook(counters[type(layer)])
+        for layer in model.sublayers()
+        if type(layer) in counters
+    ]
+    training = model.training
+    model.eval()
+    with paddle.no_grad():
+        model(paddle.zeros([1, 3, height, width]))
+    for hook in hooks:
+        hook.remove()
+    model.train() if training else model.eval()
+    return total

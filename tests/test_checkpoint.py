@@ -1,0 +1,170 @@
+import os
+import pickle
+
+import numpy as np
+import paddle
+import pytest
+
+from engine import checkpoint
+from engine.checkpoint import CheckpointError
+from engine.trainer import new_state
+from models import build_model
+
+FREE = {
+    "patch_size": 4,
+    "embed_dim": [8, 8, 16],
+    "depth": [1, 1],
+    "num_heads": [1, 2],
+    "kernel_sizes": [7, 7],
+    "downsampling": ["c", "sc"],
+    "num_classes": 3,
+}
+
+
+def model(**overrides):
+    return build_model("regionvit", **{**FREE, **overrides})
+
+
+def arrays(layer):
+    return {key: value.numpy() for key, value in layer.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def only_first_names(state):
+    return {key: value for key, value in state.items() if ".proj_cls." not in key}
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        dict,
+        only_first_names,
+        lambda state: {key.replace(".proj.", ".proj_cls.") if "block.0" in key else key: v for key, v in state.items()},
+    ],
+    ids=["both names", "first names", "second names"],
+)
+def test_weights_load_with_either_name_of_the_projection(tmp_path, rename):
+    source, target = model(), model()
+    paddle.save(rename(source.state_dict()), str(tmp_path / "w.pdparams"))
+    checkpoint.load_weights(target, tmp_path / "w.pdparams")
+    assert_same(arrays(target), arrays(source))
+
+
+def test_what_is_saved_loads_in_plain_paddle_too(tmp_path):
+    source, target = model(), model()
+    checkpoint.save(source.state_dict(), tmp_path / "w.pdparams")
+    target.set_state_dict(paddle.load(str(tmp_path / "w.pdparams")))
+    assert_same(arrays(target), arrays(source))
+    assert os.listdir(tmp_path) == ["w.pdparams"]
+
+
+@pytest.mark.parametrize("form", ["arrays", "pairs", "numpy 1 module names", "half precision"])
+def test_other_forms_of_state_dicts_load(tmp_path, form):
+    source, target = model(), model()
+    state = arrays(source)
+    if form == "pairs":  # how Paddle writes tensors that are no parameters
+        state = {key: (f"name_{i}", value) for i, (key, value) in enumerate(state.items())}
+    if form == "half precision":
+        state = {key: value.astype(np.float16) for key, value in state.items()}
+    raw = pickle.dumps(state, protocol=2)
+    if form == "numpy 1 module names":
+        raw = raw.replace(b"numpy._core.", b"numpy.core.")
+    (tmp_path / "w.pdparams").write_bytes(raw)
+    checkpoint.load_weights(target, tmp_path / "w.pdparams")
+    for key, value in arrays(target).items():
+        np.testing.assert_allclose(value, arrays(source)[key], atol=1e-3 if form == "half precision" else 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda s: s.pop("norm.weight"), ["1 missing: norm.weight"]),
+        (lambda s: s.update(extra=s["norm.bias"]), ["1 unexpected: extra"]),
+        (lambda s: s.update({"head.bias": np.zeros(4, "float32")}), ["1 of another shape: head.bias [4] (model: [3])"]),
+        (lambda s: s.update({"head.bias": np.zeros(3, "int64")}), ["head.bias", "floating-point"]),
+        (lambda s: s.update({"layers.1.block.0.proj_cls.2.bias": np.ones(16, "float32")}), ["one parameter"]),
+    ],
+    ids=["missing", "unexpected", "shape", "type", "projection"],
+)
+def test_weights_that_do_not_fit_are_refused_with_a_list(tmp_path, spoil, words):
+    source, target = model(), model()
+    state, before = arrays(source), arrays(target)
+    spoil(state)
+    paddle.save(state, str(tmp_path / "w.pdparams"))
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load_weights(target, tmp_path / "w.pdparams")
+    message = str(error.value)
+    assert "w.pdparams" in message
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+    assert_same(arrays(target), before)
+
+
+def test_weights_of_another_variant_are_refused(tmp_path):
+    checkpoint.save(build_model("regionvit_micro_32", num_classes=10).state_dict(), tmp_path / "w.pdparams")
+    with pytest.raises(CheckpointError, match=r"missing: .* unexpected: .* of another shape: .*use the config"):
+        checkpoint.load_weights(build_model("regionvit_tiny_224", num_classes=10), tmp_path / "w.pdparams")
+
+
+class Attack:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (pickle.dumps({"norm.weight": Attack()}), "names posix.system"),
+        (pickle.dumps([1, 2]), "holds a list"),
+        (pickle.dumps({"a": "text"}), "a not floating-point arrays"),
+        (b"some text", "no whole pickle"),
+        (b"", "no whole pickle"),
+        (pickle.dumps({"a": np.zeros(1000)})[:-500], "no whole pickle"),
+    ],
+    ids=["attack", "list", "text in it", "text", "empty", "truncated"],
+)
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pdparams").write_bytes(raw)
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load_weights(model(), "w.pdparams")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert os.listdir() == ["w.pdparams"]
+
+
+def test_a_crash_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+    checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
+    before = (tmp_path / "w.pdparams").read_bytes()
+
+    def crash(state, path):
+        with open(path, "wb") as stream:
+            stream.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paddle, "save", crash)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
+    assert (tmp_path / "w.pdparams").read_bytes() == before
+
+
+def test_optimizer_state_is_keyed_by_the_models_names():
+    states = []
+    for _ in range(2):  # the second model's layers have other generated names
+        paddle.seed(3)
+        layer = model()
+        state = new_state(layer, learning_rate=0.1, weight_decay=0.0, total_steps=4)
+        layer(paddle.ones([1, 3, 56, 56])).sum().backward()
+        state["optimizer"].step()
+        states.append(checkpoint.optimizer_state(state["optimizer"], layer))
+    assert list(states[0]) == list(states[1])
+    assert "head.weight.moment1_0" in states[0]
+    assert states[0]["LR_Scheduler"]["last_lr"] == 0.1
+    names = [key for key, _ in layer.named_parameters()]
+    for kind in ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"):
+        assert [f"{name}.{kind}" in states[0] for name in names] == [True] * len(names)

@@ -1,0 +1,178 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine import build, config as configs
+from engine.config import ConfigError
+from models import VARIANTS
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+TINY = next(file for file in CONFIGS if file.stem == "tiny_cifar10")
+
+
+def by_name(file):
+    return file.stem
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=by_name)
+def test_every_config_loads_and_builds_its_model(file):
+    config = configs.load(file)
+    assert config.model.name in VARIANTS
+    assert sum(int(p.size) for p in build.build_model(config).parameters()) > 0
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=by_name)
+def test_a_resolved_config_reads_back_to_the_same(file, tmp_path):
+    config = configs.load(file, ["optimizer.learning_rate=3e-5", "output_dir=somewhere"])
+    resolved = tmp_path / "config.yaml"
+    resolved.write_text(configs.dump(config))
+    assert configs.load(resolved) == config
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=by_name)
+def test_every_config_says_its_command_and_result(file):
+    head = file.read_text().split("\n\n")[0]
+    assert f"train.py -c configs/{file.name}" in head
+    assert "Result:" in head
+
+
+def test_every_variant_has_a_config():
+    assert {configs.load(file).model.name for file in CONFIGS} == set(VARIANTS)
+
+
+def test_tiny_is_the_notebooks_recipe():
+    assert configs.flatten(configs.load(TINY)) == {
+        "model.name": "regionvit_tiny_224",
+        "model.num_classes": 10,
+        "model.padding_mask": "reference",
+        "model.drop_rate": 0.0,
+        "model.attn_drop_rate": 0.0,
+        "model.drop_path_rate": 0.0,
+        "data.file": "datasets/cifar-10-python.tar.gz",
+        "data.download": False,
+        "data.pipeline": "host",
+        "data.batch_size": 64,
+        "data.num_workers": 4,
+        "data.image_size": 224,
+        "data.holdout": 0,
+        "loss.label_smoothing": 0.1,
+        "optimizer.learning_rate": 1e-4,
+        "optimizer.weight_decay": 1e-5,
+        "train.epochs": 100,
+        "train.seed": 42,
+        "train.log_interval": 10,
+        "train.prediction_interval": 5,
+        "output_dir": "output/tiny_cifar10",
+        "device": "auto",
+    }
+
+
+def test_other_configs_are_differences_from_tiny():
+    for file in CONFIGS:
+        if file != TINY:
+            assert yaml.safe_load(file.read_text())["_base_"] in ("tiny_cifar10.yaml", "micro_cifar10.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate", 1e-3),
+        ("optimizer.weight_decay=0", "optimizer.weight_decay", 0.0),
+        ("data.download=true", "data.download", True),
+        ("data.file=123", "data.file", "123"),
+        ("data.file=a=b", "data.file", "a=b"),
+        ("output_dir=none", "output_dir", "none"),
+        ("device=gpu:1", "device", "gpu:1"),
+    ],
+)
+def test_an_override_has_the_type_of_its_key(override, key, value):
+    found = configs.flatten(configs.load(TINY, [override]))[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_the_last_override_wins():
+    assert configs.load(TINY, ["data.batch_size=8", "data.batch_size=16"]).data.batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("foo", ["-o foo", "key.sub=value"]),
+        ("data..file=x", ["-o data..file=x", "key.sub=value"]),
+        ("optimizer.lerning_rate=1", ["unknown key optimizer.lerning_rate", "did you mean optimizer.learning_rate?"]),
+        ("dataa.file=1", ["unknown key dataa", "did you mean data?"]),
+        ("data.file.x=1", ["data.file", "expected text"]),
+        ("data=3", ["data: 3", "expected keys below it"]),
+        ("data.batch_size=0", ["data.batch_size: 0", "expected 1 or more"]),
+        ("data.batch_size=2.5", ["data.batch_size: 2.5", "a whole number"]),
+        ("data.batch_size=true", ["data.batch_size: True", "a whole number"]),
+        ("data.download=maybe", ["data.download: 'maybe'", "true or false"]),
+        ("data.image_size=31", ["data.image_size: 31", "32 or more"]),
+        ("data.pipeline=fats", ["data.pipeline: 'fats'", "host"]),
+        ("loss.label_smoothing=1", ["loss.label_smoothing: 1.0", "0 or more and below 1"]),
+        ("optimizer.learning_rate=0", ["optimizer.learning_rate: 0.0", "above 0"]),
+        ("optimizer.learning_rate=fast", ["optimizer.learning_rate: 'fast'", "a number"]),
+        ("optimizer.learning_rate=.nan", ["optimizer.learning_rate: nan", "a number"]),
+        ("model.name=regionvit_tiny", ["model.name: 'regionvit_tiny'", "did you mean 'regionvit_tiny_224'"]),
+        ("model.padding_mask=none", ["model.padding_mask: 'none'", "reference, exact"]),
+        ("device=tpu", ["device: 'tpu'", "auto, gpu, gpu:N, cpu"]),
+        ("train.seed=-1", ["train.seed: -1", "0 or more"]),
+        ("train.epochs=[1", ["-o train.epochs=[1", "not valid YAML"]),
+    ],
+)
+def test_a_bad_override_is_refused_in_one_line(override, words):
+    with pytest.raises(ConfigError) as error:
+        configs.load(TINY, [override])
+    message = str(error.value)
+    assert message.startswith(f"-o {override}")
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("_base_: tiny.yaml\nlerning_rate: 1", ["a.yaml: unknown key lerning_rate", "valid here: model, data"]),
+        ("_base_: tiny.yaml\noptimizer: {lerning_rate: 1}", ["a.yaml: unknown key optimizer.lerning_rate"]),
+        ("_base_: tiny.yaml\ndata:\n  batch_size: many", ["a.yaml: data.batch_size: 'many'", "a whole number"]),
+        ("_base_: tiny.yaml\ndata:", ["a.yaml: data: None", "expected keys below it"]),
+        ("_base_: tiny.yaml\ntrain: {seed: 1}\ntrain: {seed: 2}", ["a.yaml: line 3", "'train' stands twice"]),
+        ("model: {name: regionvit_tiny_224, num_classes: 10}", ["a.yaml: data.pipeline is missing", "_base_"]),
+        ("_base_: none.yaml", ["none.yaml: no such config", "tiny.yaml"]),
+        ("_base_: 3", ["a.yaml: _base_: 3", "path"]),
+        ("_base_: b.yaml", ["goes round in a circle", "a.yaml -> b.yaml -> a.yaml"]),
+        ("- 1\n- 2", ["a.yaml: a config is a mapping", "a list"]),
+        ("", ["a.yaml: a config is a mapping", "nothing"]),
+        ("model: {name: [", ["a.yaml: line 1", "not valid YAML"]),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path, text, words):
+    (tmp_path / "tiny.yaml").write_text(TINY.read_text())
+    (tmp_path / "b.yaml").write_text("_base_: a.yaml")
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        configs.load(tmp_path / "a.yaml")
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_an_error_names_the_file_that_the_value_comes_from(tmp_path):
+    (tmp_path / "base.yaml").write_text(TINY.read_text().replace("epochs: 100", "epochs: none"))
+    (tmp_path / "a.yaml").write_text("_base_: base.yaml\ntrain: {seed: 1}")
+    with pytest.raises(ConfigError, match=r"base\.yaml: train\.epochs"):
+        configs.load(tmp_path / "a.yaml")
+
+
+def test_a_missing_config_names_those_there_are(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such config; there is .*tiny_cifar10\.yaml"):
+        configs.load(TINY.with_name("tinny.yaml"))
+
+
+def test_the_readme_lists_every_option_with_the_recipes_value():
+    readme = (TINY.parents[1] / "README.md").read_text()
+    for key, value in configs.flatten(configs.load(TINY)).items():
+        shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+        assert f"| `{key}` | `{shown}` |" in readme, key

@@ -1,0 +1,120 @@
+import json
+import shutil
+
+import archives
+import cv2
+import numpy as np
+import pytest
+from test_train import MICRO, script, train
+
+import eval as eval_script
+from engine.plots import prediction_grid
+from engine.trainer import evaluate
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder to work in: an archive at the default place and a run at the default output of tiny's config."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "datasets").mkdir()
+    archive = archives.write(folder / "datasets" / "cifar-10-python.tar.gz", archives.members(train=20, test=21))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        train(monkeypatch, archive.relative_to(folder), "output/tiny_cifar10", "train.epochs=1")
+    return folder
+
+
+def evaluate_in(folder, monkeypatch, *arguments):
+    monkeypatch.chdir(folder)
+    script(monkeypatch, eval_script.main, *arguments)
+
+
+def test_a_bare_name_right_after_training_is_found_and_said(home, monkeypatch, capsys):
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams")
+    out = capsys.readouterr().out
+    assert "weights: output/tiny_cifar10/best_model.pdparams" in out
+    assert "config: output/tiny_cifar10/config.yaml" in out
+    report = json.loads((home / "output/tiny_cifar10/eval.json").read_text())
+    assert set(report) >= {"top1", "top5", "loss", "images", "images_per_second", "device", "weights"}
+    assert report["images"] == 21
+    assert report["weights"] == "output/tiny_cifar10/best_model.pdparams"
+    assert 0 <= report["top1"] <= report["top5"] <= 1
+    assert report["images_per_second"] > 0
+    assert report["model_images_per_second"] > 0
+
+
+def test_output_goes_where_it_is_told(home, monkeypatch, tmp_path):
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", "--output", tmp_path / "new" / "folder")
+    grid = cv2.imread(str(tmp_path / "new" / "folder" / "predictions.png"))
+    assert grid is not None
+    assert len(np.unique(grid.reshape(-1, 3), axis=0)) > 100
+
+
+def test_without_a_config_beside_the_weights_tinys_is_used_and_said(home, monkeypatch, tmp_path, capsys):
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    with pytest.raises(SystemExit) as exit:  # tiny's config, micro's weights
+        evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams")
+    captured = capsys.readouterr()
+    assert exit.value.code == 2
+    assert "tiny_cifar10.yaml (no config.yaml beside the weights)" in captured.out
+    assert "does not fit the model" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_given_config_is_the_one_used(home, monkeypatch, tmp_path):
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, "-o", "data.num_workers=0")
+    assert json.loads((tmp_path / "eval.json").read_text())["images"] == 21
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weights", "none.pdparams"], ["none.pdparams", "neither here nor in output/tiny_cifar10"]),
+        (["--weights", "sub/none.pdparams"], ["sub/none.pdparams: no such file of weights"]),
+        (["--weights", "datasets"], ["datasets: not readable"]),
+        (["--weights", "best_model.pdparams", "-c", "none.yaml"], ["none.yaml: no such config"]),
+        (["--weights", "best_model.pdparams", "-o", "device=gpu"], ["device: gpu"]),
+        (["--weights", "best_model.pdparams", "--output", "datasets/cifar-10-python.tar.gz/x"], ["--output", "choose"]),
+    ],
+)
+def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, words):
+    with pytest.raises(SystemExit) as exit:
+        evaluate_in(home, monkeypatch, *arguments)
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert error.count("\n") == 1
+    assert all(word in error for word in words), error
+
+
+def test_the_grid_marks_wrong_predictions():
+    images = np.zeros([3, 8, 8, 3], np.uint8)
+    figure = prediction_grid(images, predicted=[0, 1, 1], true=[0, 0, 1], classes=["cat", "dog"])
+    titles = [(axes.get_title(), axes.title.get_color()) for axes in figure.axes]
+    assert titles == [("cat", "green"), ("dog\n(is cat)", "red"), ("dog", "green")]
+
+
+def test_evaluation_leaves_out_the_warm_up(monkeypatch):
+    """The first of three batches takes a made-up minute, which must not count."""
+    import paddle
+
+    from engine import trainer
+
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(trainer, "time", clock)
+    model = paddle.nn.Linear(4, 4)
+
+    def forward(x, original=model.forward):
+        clock.now += 60 if clock.now == 0 else 1
+        return original(x)
+
+    model.forward = forward
+    batch = (paddle.ones([5, 4]), paddle.zeros([5], dtype="int64"))
+    result = evaluate(model, [batch] * 3, paddle.nn.CrossEntropyLoss(), num_classes=4)
+    assert result["ips"] == pytest.approx(5.0)

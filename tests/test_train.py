@@ -1,0 +1,278 @@
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import archives
+import numpy as np
+import paddle
+import pytest
+from visualdl import LogReader
+
+import eval as eval_script
+import train as train_script
+from engine import checkpoint, config as configs
+from engine.cli import run
+from engine.records import COLUMNS, read_history
+
+ROOT = Path(__file__).parents[1]
+MICRO = ROOT / "configs" / "micro_cifar10.yaml"
+SMALL = [
+    "data.num_workers=0",
+    "data.batch_size=16",
+    "train.epochs=2",
+    "train.log_interval=4",
+    "train.prediction_interval=1",
+]
+
+
+def script(monkeypatch, main, *arguments):
+    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+    run(main)
+
+
+def train(monkeypatch, archive, output, *overrides, config=MICRO, flags=()):
+    settings = [f"data.file={archive}", f"output_dir={output}", *SMALL, *overrides]
+    script(monkeypatch, train_script.main, "-c", config, *(part for s in settings for part in ("-o", s)), *flags)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return archives.write(tmp_path_factory.mktemp("data") / "cifar.tar.gz", archives.members(train=100, test=21))
+
+
+@pytest.fixture(scope="module")
+def trained(archive, tmp_path_factory):
+    """A finished run: two epochs of six steps."""
+    output = tmp_path_factory.mktemp("run") / "micro"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        train(monkeypatch, archive, output)
+    return output
+
+
+def arrays(file):
+    return checkpoint.read(file)
+
+
+def assert_same_weights(a, b):
+    a, b = arrays(a), arrays(b)
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_a_run_leaves_its_files(trained):
+    names = {file.name for file in trained.iterdir()}
+    assert names == {
+        *("config.yaml", "environment.json", "train.log", "history.csv", "vdl", "loss.png", "accuracy.png"),
+        *("best_model.pdparams", "best_optimizer.pdopt", "final_model.pdparams", "final_optimizer.pdopt"),
+    }
+
+
+def test_history_has_every_recorded_point(trained):
+    assert (
+        (trained / "history.csv").read_text().splitlines()[0]
+        == "step,epoch,split,lr,loss,top1,ips"
+        == ",".join(COLUMNS)
+    )
+    points = read_history(trained / "history.csv")
+    assert [(p.step, p.epoch, p.split) for p in points] == [
+        *((0, 1, "train"), (4, 1, "train"), (5, 1, "train"), (6, 1, "val")),
+        *((6, 2, "train"), (10, 2, "train"), (11, 2, "train"), (12, 2, "val")),
+    ]
+    for point in points:
+        cosine = 1e-3 * (1 + np.cos(np.pi * point.step / 12)) / 2
+        assert point.lr == pytest.approx(cosine, abs=1e-12)
+        assert 0 <= point.top1 <= 1
+        assert point.ips > 0
+    of_validation = [p.top1 for p in points if p.split == "val"]
+    assert all(round(top1 * 21, 6).is_integer() for top1 in of_validation)
+
+
+def test_the_log_reads_as_paddles(trained):
+    lines = (trained / "train.log").read_text().splitlines()
+    assert any("Device: cpu (" in line for line in lines)
+    steps = [line for line in lines if "[Train][Epoch 1/2][Iter: 4/6] lr: " in line]
+    assert len(steps) == 1
+    for word in ("loss: ", "top1: ", "batch_cost: ", " s, reader_cost: ", "ips: ", " samples/s, eta: 0:00:0"):
+        assert word in steps[0]
+    assert sum("[Eval][Epoch " in line for line in lines) == 2
+    assert any("Done in " in line for line in lines)
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path, monkeypatch):
+    points = [p for p in read_history(trained / "history.csv") if p.split == "val"]
+    best = max(points, key=lambda p: p.top1)
+    script(monkeypatch, eval_script.main, "--weights", trained / "best_model.pdparams", "--output", tmp_path)
+    report = json.loads((tmp_path / "eval.json").read_text())
+    assert report["top1"] == best.top1
+    assert report["loss"] == pytest.approx(best.loss, abs=1e-9)
+    script(monkeypatch, eval_script.main, "--weights", trained / "final_model.pdparams", "--output", tmp_path)
+    assert json.loads((tmp_path / "eval.json").read_text())["top1"] == points[-1].top1
+
+
+def test_training_learns(archive, tmp_path, monkeypatch):
+    """Classes are colours here, which a model that learns at all tells apart."""
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=8", "optimizer.learning_rate=2e-3")
+    points = read_history(tmp_path / "run" / "history.csv")
+    assert points[-1].top1 > 0.5
+    assert points[-2].loss < points[0].loss - 0.5
+
+
+def test_the_saved_config_runs_the_same_thing_again(trained, tmp_path, monkeypatch):
+    script(monkeypatch, train_script.main, "-c", trained / "config.yaml", "-o", f"output_dir={tmp_path / 'again'}")
+    assert_same_weights(trained / "final_model.pdparams", tmp_path / "again" / "final_model.pdparams")
+    columns = [
+        [(p.step, p.loss, p.top1) for p in read_history(folder / "history.csv")]
+        for folder in (trained, tmp_path / "again")
+    ]
+    assert columns[0] == columns[1]
+
+
+def test_another_seed_gives_other_weights(trained, archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.seed=1", "train.epochs=1")
+    a, b = arrays(trained / "final_model.pdparams"), arrays(tmp_path / "run" / "final_model.pdparams")
+    assert not np.array_equal(a["head.weight"], b["head.weight"])
+
+
+def test_provenance_lies_beside_the_config(trained, archive):
+    environment = json.loads((trained / "environment.json").read_text())
+    assert environment["paddle"] == paddle.__version__
+    assert environment["device"].startswith("cpu (")
+    assert environment["archive"]["official"] is False
+    assert "git_commit" in environment
+
+
+def test_the_dashboard_has_curves_pictures_and_hparams(trained):
+    (record,) = (trained / "vdl").iterdir()
+    reader = LogReader(file_path=str(record))
+    tags = reader.get_tags()
+    assert set(tags["scalar"]) == {
+        f"{name}/{split}" for name in ("loss", "top1", "ips") for split in ("train", "val")
+    } | {"lr"}
+    assert [point.value for point in reader.get_data("scalar", "top1/val")] == pytest.approx(
+        [p.top1 for p in read_history(trained / "history.csv") if p.split == "val"]
+    )
+    assert set(tags["image"]) == {"augmented", "predictions"}
+    assert "hyper_parameters" in tags
+
+
+def test_between_log_points_nothing_is_read_back(archive, tmp_path, monkeypatch):
+    """Each read-back waits for the device. Counted during training epochs, whatever calls it."""
+    from engine import trainer
+
+    counts = {"numpy": 0, "item": 0, "__float__": 0, "__int__": 0, "__bool__": 0, "tolist": 0, "__array__": 0}
+    seen = {}
+    in_epoch = []
+
+    def counting(name):
+        original = getattr(paddle.Tensor, name)
+
+        def method(self, *arguments, **keywords):
+            counts[name] += bool(in_epoch)
+            return original(self, *arguments, **keywords)
+
+        return method
+
+    original_epoch = trainer.train_one_epoch
+
+    def epoch(*arguments, **keywords):
+        in_epoch.append(True)
+        original_epoch(*arguments, **keywords)
+        in_epoch.clear()
+
+    for interval in (3, 100):
+        with monkeypatch.context() as patch:
+            for name in counts:
+                counts[name] = 0
+                patch.setattr(paddle.Tensor, name, counting(name))
+            patch.setattr(trainer, "train_one_epoch", epoch)
+            train(patch, archive, tmp_path / str(interval), "train.epochs=1", f"train.log_interval={interval}")
+        seen[interval] = sum(counts.values())
+    # 6 steps: log points 0, 3, 5 against 0, 5.
+    assert seen[3] > 0
+    assert seen[3] / 3 == seen[100] / 2
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_told(trained, archive, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "notes.txt").write_text("mine")
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    with pytest.raises(SystemExit) as exit:
+        train(monkeypatch, archive, folder, "train.epochs=1")
+    assert exit.value.code == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
+    train(monkeypatch, archive, folder, "train.epochs=1", flags=["--overwrite"])
+    assert len(read_history(folder / "history.csv")) == 4
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert len(list((folder / "vdl").iterdir())) == 1
+
+
+def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.holdout=30")
+    assert "30 to validate on (held-out training pictures)" in (tmp_path / "run" / "train.log").read_text()
+    script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams")
+    report = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert (report["images"], report["split"]) == (30, "held-out training pictures")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.file=none.tar.gz"], ["none.tar.gz not found", "get_cifar10.py"]),
+        (["optimizer.lerning_rate=1"], ["optimizer.lerning_rate", "learning_rate"]),
+        (["data.batch_size=101"], ["100 pictures", "one batch of 101", "data.batch_size"]),
+        (["data.holdout=100"], ["data.holdout: 100"]),
+        (["model.num_classes=7"], ["model.num_classes: 7", "10 classes"]),
+        (["device=gpu"], ["device: gpu", "device=cpu"]),
+        (["device=gpu:3"], ["device: gpu:3"]),
+        (["output_dir=file/run"], ["output_dir: file/run", "choose another"]),
+    ],
+    ids=lambda value: value[0].split("=")[0] if isinstance(value, list) and "=" in value[0] else "",
+)
+def test_a_users_mistake_is_one_line_and_creates_nothing(tmp_path, monkeypatch, capsys, archive, overrides, words):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    with pytest.raises(SystemExit) as exit:
+        train(monkeypatch, archive, "out", *overrides)
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert error.count("\n") == 1
+    assert all(word in error for word in words), error
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-c"], ["-c", "x.yaml", "--what"]], ids=" ".join)
+def test_bad_arguments_are_one_line(arguments, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        script(monkeypatch, train_script.main, *arguments)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+SMALL_ENOUGH = {"tiny_cifar10", "micro_cifar10", "digits_demo"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(file, id=file.stem, marks=[] if file.stem in SMALL_ENOUGH else pytest.mark.slow)
+        for file in sorted((ROOT / "configs").glob("*.yaml"))
+    ],
+)
+def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
+    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=2, test=2))
+    overrides = ["data.batch_size=2", "train.epochs=1"]
+    train(monkeypatch, archive, tmp_path / "run", *overrides, config=config)
+    points = read_history(tmp_path / "run" / "history.csv")
+    assert [(p.step, p.split) for p in points] == [(0, "train"), (1, "val")]
+    assert np.isfinite([p.loss for p in points]).all()
+
+
+def test_a_config_of_ones_own_can_start_from_a_shipped_one(archive, tmp_path, monkeypatch):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n")
+    assert configs.load(own).output_dir == "output/own"
+    assert configs.load(own).train.epochs == 1

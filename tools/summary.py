@@ -1,0 +1,33 @@
+"""Print a config's model: the table of its layers, its parameters, and its multiply-adds for one picture."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.cli import Parser, run
+
+
+def main():
+    parser = Parser(__doc__, "python tools/summary.py -c configs/tiny_cifar10.yaml")
+    parser.add_config(required=True)
+    arguments = parser.parse_args()
+
+    import paddle
+
+    from engine import build, config as configs
+    from engine.flops import count_multiply_adds
+    from engine.runtime import select_device
+
+    config = configs.load(arguments.config, arguments.override)
+    select_device(config.device)
+    model, size = build.build_model(config), config.data.image_size
+    paddle.summary(model, (1, 3, size, size))
+    multiply_adds = count_multiply_adds(model, size, size)
+    print(f"Model: {config.model.name}, {config.model.num_classes} classes, one picture of {size} x {size}")
+    print(f"Parameters: {sum(int(p.size) for p in model.parameters()):,}")
+    print(f"Multiply-adds: {multiply_adds / 1e9:.3g} G (FLOPs: {2 * multiply_adds / 1e9:.3g} G)")
+
+
+if __name__ == "__main__":
+    run(main)
