@@ -27,6 +27,8 @@ def plot_curves(history, folder):
         axes = figure.add_subplot()
         for split, colour in COLOURS.items():
             of_split = [point for point in points if point.split == split]
+            if quantity == "top1":  # an epoch's accuracy is whole at its last point
+                of_split = list({point.epoch: point for point in of_split}.values())
             axes.plot(
                 [point.step for point in of_split],
                 [getattr(point, quantity) for point in of_split],
@@ -58,7 +60,7 @@ def _add_epochs(axes, points):
 def picture_grid(images, titles, correct=None, columns=6):
     """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2.05 * rows), dpi=100, layout="constrained")
+    figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(image, interpolation="nearest")
@@ -69,11 +71,9 @@ def picture_grid(images, titles, correct=None, columns=6):
 
 
 def prediction_grid(images, predicted, true, classes):
-    """Draw pictures with predicted and true class over each, wrong ones in red."""
+    """Draw pictures with predicted and true class over each, green where they agree and red where not."""
     correct = [p == t for p, t in zip(predicted, true, strict=True)]
-    titles = [
-        f"{classes[p]}" if p == t else f"{classes[p]}\n(is {classes[t]})" for p, t in zip(predicted, true, strict=True)
-    ]
+    titles = [f"{classes[p]}\n(true: {classes[t]})" for p, t in zip(predicted, true, strict=True)]
     return picture_grid(images, titles, correct)
 
 

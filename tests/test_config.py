@@ -174,5 +174,5 @@ def test_a_missing_config_names_those_there_are(tmp_path):
 def test_the_readme_lists_every_option_with_the_recipes_value():
     readme = (TINY.parents[1] / "README.md").read_text()
     for key, value in configs.flatten(configs.load(TINY)).items():
-        shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+        shown = str(value).lower() if isinstance(value, bool) else value
         assert f"| `{key}` | `{shown}` |" in readme, key

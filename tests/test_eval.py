@@ -91,7 +91,7 @@ def test_the_grid_marks_wrong_predictions():
     images = np.zeros([3, 8, 8, 3], np.uint8)
     figure = prediction_grid(images, predicted=[0, 1, 1], true=[0, 0, 1], classes=["cat", "dog"])
     titles = [(axes.get_title(), axes.title.get_color()) for axes in figure.axes]
-    assert titles == [("cat", "green"), ("dog\n(is cat)", "red"), ("dog", "green")]
+    assert titles == [("cat\n(true: cat)", "green"), ("dog\n(true: cat)", "red"), ("dog\n(true: dog)", "green")]
 
 
 def test_evaluation_leaves_out_the_warm_up(monkeypatch):
