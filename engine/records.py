@@ -58,8 +58,11 @@ class Records:
         self._rows = csv.writer(self._history)
         self._rows.writerow(COLUMNS)
         self._dashboard = LogWriter(logdir=str(self.folder / DASHBOARD))
-        # VisualDL takes numbers and text only.
-        plain = {key: value if type(value) in (int, float) else str(value) for key, value in hparams.items()}
+        # VisualDL takes numbers and text only, and its table shows nothing under a name with a dot.
+        plain = {
+            key.replace(".", "/"): value if type(value) in (int, float) else str(value)
+            for key, value in hparams.items()
+        }
         self._dashboard.add_hparams(plain, ["top1/val", "loss/val"])
         self._logger = logging.getLogger(f"regionvit.{self.folder.resolve()}")
         self._logger.setLevel(STEP)
@@ -91,8 +94,8 @@ class Records:
         """Add a point to the history and the dashboard."""
         self._rows.writerow(dataclasses.astuple(point))
         self._history.flush()
-        for name in ("loss", "top1", "ips"):
-            self._dashboard.add_scalar(f"{name}/{point.split}", getattr(point, name), point.step)
+        for tag, value in (("loss", point.loss), ("top1", point.top1), ("throughput", point.ips)):
+            self._dashboard.add_scalar(f"{tag}/{point.split}", value, point.step)
         if point.split == "train":
             self._dashboard.add_scalar("lr", point.lr, point.step)
 

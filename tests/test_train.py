@@ -148,7 +148,7 @@ def test_the_dashboard_has_curves_pictures_and_hparams(trained):
     reader = LogReader(file_path=str(record))
     tags = reader.get_tags()
     assert set(tags["scalar"]) == {
-        f"{name}/{split}" for name in ("loss", "top1", "ips") for split in ("train", "val")
+        f"{name}/{split}" for name in ("loss", "top1", "throughput") for split in ("train", "val")
     } | {"lr"}
     assert [point.value for point in reader.get_data("scalar", "top1/val")] == pytest.approx(
         [p.top1 for p in read_history(trained / "history.csv") if p.split == "val"]
