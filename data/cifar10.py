@@ -4,6 +4,7 @@ Layout: https://www.cs.toronto.edu/~kriz/cifar.html. Five training batches, a te
 names of the classes; each batch holds `data`, uint8 [N, 3072] (red, green, blue planes of 32 x 32), and N `labels`.
 """
 
+import gzip
 import io
 import tarfile
 import zlib
@@ -82,9 +83,14 @@ def _read_members(file):
                 if entry.isfile() and name in wanted:
                     members[name] = _unpickle(file, name, archive.extractfile(entry).read())
     except FileNotFoundError:
-        raise DataError(f"{file} not found: run `python tools/get_cifar10.py` or set data.download=true") from None
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{file} is no whole .tar.gz archive ({error}): delete it and download it again") from error
+        raise DataError(
+            f"data.file: {file} not found: download CIFAR-10 by `python tools/get_cifar10.py --output {file}` or "
+            "data.download=true, or make the demo's digits by `python tools/make_digits.py`"
+        ) from None
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{file} is no whole .tar.gz archive ({error}): move it away and get it again") from error
+    except OSError as error:
+        raise DataError(f"data.file: {file} is not readable ({error}): give the path of an archive") from error
     missing = [name for name in wanted if name not in members]
     if missing:
         raise DataError(f"{file} has no {', '.join(missing)}: CIFAR-10's python version has {', '.join(wanted)}")
@@ -121,7 +127,10 @@ def _batch(file, name, batch, num_classes):
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
         found = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
         raise DataError(f"{file}: `data` of {name} is {found}, expected uint8 [N, 3072]")
-    labels = np.asarray(labels) if isinstance(labels, list | np.ndarray) else np.array(None)
+    try:
+        labels = np.asarray(labels)
+    except ValueError:  # lists of several lengths
+        labels = np.array(None)
     if labels.shape != (len(data),) or (len(data) and labels.dtype.kind not in "iu"):
         raise DataError(
             f"{file}: `labels` of {name} is {labels.dtype} {list(labels.shape)}, "

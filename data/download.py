@@ -28,19 +28,21 @@ def md5sum(file):
     return digest.hexdigest()
 
 
-def download(file, addresses=ADDRESSES, md5=MD5, pause=1.0):
+def download(file, addresses=None, md5=None, pause=1.0):
     """Put the archive at `file`; what was fetched so far waits in `file`.part and is gone on with the next time.
 
     Args:
         file: where the whole, checked archive goes.
-        addresses: tried in order.
-        md5: what the archive has to have.
+        addresses: tried in order; default `ADDRESSES`.
+        md5: what the archive has to have; default `MD5`.
         pause: seconds before going on after a dropped connection.
 
     Raises:
         DataError: another file is in the way, no address gave the archive, or the disk refuses it.
     """
-    file = Path(file)
+    file, addresses, md5 = Path(file), addresses or ADDRESSES, md5 or MD5
+    if not file.name:
+        raise DataError(f"{str(file)!r} names no file: give the path of the archive to be")
     part = file.with_name(file.name + ".part")
     try:
         if file.exists():

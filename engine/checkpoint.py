@@ -62,9 +62,13 @@ def read(file):
     state.pop(PADDLES_NAME_TABLE, None)
     # Paddle 2.x writes a tensor that is no parameter as (name, array).
     state = {key: value[1] if isinstance(value, tuple) and len(value) == 2 else value for key, value in state.items()}
-    wrong = [str(key) for key, value in state.items() if not isinstance(value, np.ndarray) or value.dtype.kind != "f"]
+    wrong = [
+        str(key)
+        for key, value in state.items()
+        if not isinstance(key, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f"
+    ]
     if wrong:
-        raise CheckpointError(f"{file}: {_list(wrong)} not floating-point arrays, expected a model's weights")
+        raise CheckpointError(f"{file}: {_list(wrong)}: not a name with a floating-point array: no model's weights")
     return state
 
 
@@ -99,5 +103,5 @@ def load_weights(model, file):
         parameter.set_value(state[key].astype(np.float32))
 
 
-def _list(keys, most=6):
+def _list(keys, most=20):
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

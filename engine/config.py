@@ -128,16 +128,22 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that stands twice is an error."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, (key, (key_node, _)) in enumerate(zip(keys, node.value, strict=True)):
-            if key in keys[:i]:
+        keys = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
 def _parse(text, where):
     try:
         return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as error:  # a date that is none, or nesting without end
+        raise ConfigError(f"{where}: not valid YAML: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""

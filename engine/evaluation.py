@@ -1,6 +1,8 @@
 """Evaluation of saved weights: which config they belong to, accuracy, throughput, the prediction grid."""
 
+import contextlib
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -54,6 +56,10 @@ def evaluate_weights(weights, config, output):
     loader = build.build_val_loader(config, dataset)
     model = build.build_model(config)
     checkpoint.load_weights(model, weights)
+    output = Path(output)
+    with _writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()  # found out now, not after the evaluation
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes))
     report = {
         "top1": result["top1"],
@@ -66,14 +72,18 @@ def evaluate_weights(weights, config, output):
         "weights": str(weights),
         "split": dataset.val.name,
     }
-    output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
+    with _writing(output):
         (output / "eval.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         predicted_grid(model, loader, dataset.classes).savefig(output / "predictions.png")
+    return report
+
+
+@contextlib.contextmanager
+def _writing(output):
+    try:
+        yield
     except OSError as error:
         raise UserError(f"--output {output} cannot be written ({error}): choose another") from error
-    return report
 
 
 def throughput(model, images, seconds=3.0):

@@ -16,7 +16,9 @@ from .trainer import fit, new_state
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-RUN_FILES = (CONFIG, ENVIRONMENT, LOG, HISTORY, DASHBOARD, *FILES.values(), "*.pdparams", "*.pdopt")
+MODELS = [f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt")]
+EVALUATION = ("eval.json", "predictions.png")  # of the old weights
+RUN_FILES = (CONFIG, ENVIRONMENT, LOG, HISTORY, DASHBOARD, *FILES.values(), *MODELS, *EVALUATION)
 
 
 def train(config, overwrite=False):
@@ -26,7 +28,7 @@ def train(config, overwrite=False):
         UserError: the device, the data or the output folder cannot be used as the config says.
     """
     folder = Path(config.output_dir)
-    old_run = [file for pattern in RUN_FILES for file in folder.glob(pattern)]
+    old_run = [folder / name for name in RUN_FILES if (folder / name).exists()]
     if old_run and not overwrite:
         raise UserError(
             f"output_dir: {folder} already holds a run ({old_run[0].name}): choose another with -o output_dir=NEW, "

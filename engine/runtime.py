@@ -13,11 +13,14 @@ import numpy as np
 
 from .errors import UserError
 
+_threads_chosen = False
 PROJECT = Path(__file__).resolve().parents[1]
 
 
 def before_paddle():
     """Set what has to be in place before `import paddle`; a setting of the user's own stays."""
+    global _threads_chosen
+    _threads_chosen = "OMP_NUM_THREADS" in os.environ  # Paddle itself puts 1 there when it is imported
     warnings.filterwarnings("ignore", message="No ccache found")
     if "AuthenticAMD" in _cpu_info():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # or the wheel's MKL takes a slow path on AMD
@@ -75,21 +78,22 @@ def environment(device):
     """Return what a run was made on: versions, device and the project's git commit, for `environment.json`."""
     import paddle
 
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "paddle": paddle.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": describe_device(device),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_uncommitted_changes": bool(_git("status", "--porcelain")),
+        "git_commit": commit,
+        "git_uncommitted_changes": bool(changes) if commit else None,
     }
 
 
 def _tune_cpu():
     import paddle
 
-    if "OMP_NUM_THREADS" not in os.environ or os.environ["OMP_NUM_THREADS"] == "1":
-        # Paddle itself puts 1 there; through this call it also says nothing on stderr.
+    if not _threads_chosen:
+        # Through this call and not the variable, about which Paddle warns on stderr.
         paddle.base.core.set_num_threads(_cpu_threads())
     paddle.set_flags({"FLAGS_use_stride_kernel": False})  # strided views make later copies slow on a CPU
     try:
@@ -101,6 +105,8 @@ def _tune_cpu():
 
 
 def _cpu_threads():
+    if _threads_chosen and os.environ["OMP_NUM_THREADS"].isdigit():
+        return int(os.environ["OMP_NUM_THREADS"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -90,6 +90,7 @@ def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
                 f"top1: {top1:.5f}, batch_cost: {cost['batch']:.5f} s, reader_cost: {cost['reader']:.5f} s, "
                 f"ips: {cost['ips']:.1f} samples/s, eta: {left}"
             )
+            clock.restart()
         state["step"] += 1
 
 
@@ -141,12 +142,12 @@ def predicted_grid(model, loader, classes):
 
 
 class _Clock:
-    """Means since the last reading: seconds a step, seconds a step spent waiting for data, pictures a second."""
+    """Means since the last restart: seconds a step, seconds a step spent waiting for data, pictures a second."""
 
     def __init__(self):
-        self._restart()
+        self.restart()
 
-    def _restart(self):
+    def restart(self):
         self.begin = self.last = time.perf_counter()
         self.waited, self.steps, self.images = 0.0, 0, 0
 
@@ -159,6 +160,4 @@ class _Clock:
     def read(self):
         """Read right after a read-back from the device, or work still queued there would not be counted."""
         elapsed = time.perf_counter() - self.begin
-        cost = {"batch": elapsed / self.steps, "reader": self.waited / self.steps, "ips": self.images / elapsed}
-        self._restart()
-        return cost
+        return {"batch": elapsed / self.steps, "reader": self.waited / self.steps, "ips": self.images / elapsed}

@@ -8,7 +8,9 @@ from .layers import linear, truncated_normal
 from .windows import relative_position_index
 
 # Looked up once: `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
-LOWEST = {dtype: float(paddle.finfo(dtype).min) for dtype in (paddle.float16, paddle.bfloat16, paddle.float32)}
+LOWEST = {
+    dtype: float(paddle.finfo(dtype).min) for dtype in (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
+}
 
 
 class Attention(nn.Layer):

@@ -203,6 +203,10 @@ class RegionViT(nn.Layer):
         _check_choice("patch_conv_type", patch_conv_type, PATCH_CONVS)
         _check_choice("padding_mask", padding_mask, PADDING_MASKS)
         _check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        _check_at_least(1, patch_size=patch_size, in_chans=in_chans)
+        _check_at_least(0, num_classes=num_classes)
+        if not mlp_ratio > 0:
+            raise ValueError(f"mlp_ratio {mlp_ratio}: give a number above 0")
         self.img_size, self.num_classes, self.det_norm = img_size, num_classes, det_norm
 
         self.patch_embed = LocalPatchEmbed(patch_size, in_chans, embed_dim[0], patch_conv_type)
@@ -254,15 +258,17 @@ class RegionViT(nn.Layer):
 
 
 def _check_stages(embed_dim, **per_stage):
+    for name, values in {"embed_dim": embed_dim, **per_stage}.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f"{name} {values!r}: give a list with an entry for each stage")
     lengths = {name: len(values) for name, values in per_stage.items()}
     if len(embed_dim) != len(per_stage["depth"]) + 1 or len(set(lengths.values())) != 1:
         raise ValueError(
             f"embed_dim has {len(embed_dim)} entries and {lengths}: "
             "give one entry a stage to each of these, and one more to embed_dim"
         )
-    for name in ("depth", "num_heads", "kernel_sizes"):
-        if min(per_stage[name]) < 1:
-            raise ValueError(f"{name} {list(per_stage[name])}: every entry has to be 1 or more")
+    counts = {name: per_stage[name] for name in ("depth", "num_heads", "kernel_sizes")}
+    _check_at_least(1, embed_dim=embed_dim, **counts)
     if len(set(per_stage["kernel_sizes"])) != 1:
         raise ValueError(f"kernel_sizes {list(per_stage['kernel_sizes'])}: give every stage the same window size")
     for mode in per_stage["downsampling"]:
@@ -271,8 +277,16 @@ def _check_stages(embed_dim, **per_stage):
 
 def _check_rates(**rates):
     for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{name} {rate}: give a rate from 0 to below 1")
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise ValueError(f"{name} {rate!r}: give a rate from 0 to below 1")
+
+
+def _check_at_least(low, **counts):
+    for name, value in counts.items():
+        entries = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(entry, int) and entry >= low for entry in entries):
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ValueError(f"{name} {shown!r}: give whole numbers of {low} or more")
 
 
 def _check_choice(name, value, choices):

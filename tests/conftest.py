@@ -1,9 +1,23 @@
-"""What all tests share: the CPU settings of the scripts, and a small archive of made-up pictures."""
+"""What all tests share: the CPU, with the settings that the scripts give it."""
 
 import os
+
+import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from engine import runtime  # before paddle is imported anywhere
 
-runtime.select_device("cpu")
+
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    """The golden numbers are a CPU's, and a test that picks another device must not leave it to the next one."""
+    runtime.select_device("cpu")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """A machine without a GPU, whatever this one has."""
+    import paddle
+
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)

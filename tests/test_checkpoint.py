@@ -121,12 +121,13 @@ class Attack:
     [
         (pickle.dumps({"norm.weight": Attack()}), "names posix.system"),
         (pickle.dumps([1, 2]), "holds a list"),
-        (pickle.dumps({"a": "text"}), "a not floating-point arrays"),
+        (pickle.dumps({"a": "text"}), "a: not a name with a floating-point array"),
+        (pickle.dumps({1: np.zeros(3, "float32")}), "1: not a name"),
         (b"some text", "no whole pickle"),
         (b"", "no whole pickle"),
         (pickle.dumps({"a": np.zeros(1000)})[:-500], "no whole pickle"),
     ],
-    ids=["attack", "list", "text in it", "text", "empty", "truncated"],
+    ids=["attack", "list", "text in it", "number for a name", "text", "empty", "truncated"],
 )
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, words):
     monkeypatch.chdir(tmp_path)

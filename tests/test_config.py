@@ -1,10 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
 
 from engine import build, config as configs
-from engine.config import ConfigError
+from engine.config import Config, ConfigError
 from models import VARIANTS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -120,6 +121,7 @@ def test_the_last_override_wins():
         ("device=tpu", ["device: 'tpu'", "auto, gpu, gpu:N, cpu"]),
         ("train.seed=-1", ["train.seed: -1", "0 or more"]),
         ("train.epochs=[1", ["-o train.epochs=[1", "not valid YAML"]),
+        ("train.epochs=2001-99-99", ["not valid YAML", "month"]),
     ],
 )
 def test_a_bad_override_is_refused_in_one_line(override, words):
@@ -171,8 +173,17 @@ def test_a_missing_config_names_those_there_are(tmp_path):
         configs.load(TINY.with_name("tinny.yaml"))
 
 
-def test_the_readme_lists_every_option_with_the_recipes_value():
+def options(cls=Config, prefix=""):
+    for item in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(item.type):
+            yield from options(item.type, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", item.metadata["help"]
+
+
+def test_the_readme_explains_every_option_and_gives_the_recipes_value():
     readme = (TINY.parents[1] / "README.md").read_text()
-    for key, value in configs.flatten(configs.load(TINY)).items():
-        shown = str(value).lower() if isinstance(value, bool) else value
-        assert f"| `{key}` | `{shown}` |" in readme, key
+    recipe = configs.flatten(configs.load(TINY))
+    for key, meaning in options():
+        shown = str(recipe[key]).lower() if isinstance(recipe[key], bool) else recipe[key]
+        assert f"| `{key}` | `{shown}` | {meaning}" in readme, key

@@ -78,6 +78,7 @@ def test_a_given_config_is_the_one_used(home, monkeypatch, tmp_path):
         (["--weights", "best_model.pdparams", "--output", "datasets/cifar-10-python.tar.gz/x"], ["--output", "choose"]),
     ],
 )
+@pytest.mark.usefixtures("no_gpu")
 def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, words):
     with pytest.raises(SystemExit) as exit:
         evaluate_in(home, monkeypatch, *arguments)

@@ -4,7 +4,9 @@ import pytest
 from reference import REFERENCE, STATE_DICTS, fill, golden_model, picture
 
 from engine.losses import LabelSmoothingCrossEntropy
+from engine.trainer import new_state
 from models import VARIANTS, build_model, regionvit
+from models.layers import DropPath
 from models.windows import partition
 
 PAPER = [name for name in VARIANTS if name != "regionvit_micro_32"]
@@ -53,8 +55,10 @@ def test_training_trajectory_matches_official_implementation():
     golden = REFERENCE["trajectory"]
     model = fill(free_model(), golden["salt"]).train()
     criterion = LabelSmoothingCrossEntropy(golden["label_smoothing"])
-    schedule = paddle.optimizer.lr.CosineAnnealingDecay(golden["lr"], T_max=golden["steps"])
-    optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters(), weight_decay=golden["weight_decay"])
+    state = new_state(
+        model, learning_rate=golden["lr"], weight_decay=golden["weight_decay"], total_steps=golden["steps"]
+    )
+    optimizer, schedule = state["optimizer"], state["schedule"]
     losses, rates = [], []
     for step in range(golden["steps"]):
         seed = golden["input_seed"] + step
@@ -177,6 +181,25 @@ def test_dropout_and_drop_path_act_in_training_only():
     assert not np.allclose(model(x).numpy(), plain(x).numpy(), atol=1e-3)
 
 
+def test_drop_path_drops_whole_rows_and_scales_the_rest():
+    paddle.seed(0)
+    drop = DropPath(0.25).train()
+    x = paddle.rand([400, 3, 5]) + 1
+    ratio = (drop(x) / x).numpy()
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1, :1], ratio.shape), rtol=1e-6)
+    kept = ratio[:, 0, 0] > 0
+    np.testing.assert_allclose(ratio[kept], 1 / 0.75, rtol=1e-6)
+    assert 0.65 < kept.mean() < 0.85
+    drop.eval()
+    np.testing.assert_array_equal(drop(x).numpy(), x.numpy())
+
+
+def test_drop_path_rises_linearly_over_all_encoders():
+    model = free_model(drop_path_rate=0.4)
+    rates = [encoder.drop_path.rate for stage in model.layers for encoder in stage.block[1:]]
+    np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.3, 0.4])
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -190,6 +213,16 @@ def test_dropout_and_drop_path_act_in_training_only():
         ({"embed_dim": [16, 16, 24, 64, 128]}, ["from 16 to 24", "multiple"]),
         ({"kernel_sizes": [7, 7, 14, 14]}, ["[7, 7, 14, 14]", "same window"]),
         ({"depth": [1, 0, 1, 1]}, ["depth [1, 0, 1, 1]", "1 or more"]),
+        ({"depth": [1, 1.5, 1, 1]}, ["depth [1, 1.5, 1, 1]", "whole numbers"]),
+        ({"depth": 2}, ["depth 2", "a list"]),
+        ({"embed_dim": [16, 16, "32", 64, 128]}, ["embed_dim", "whole numbers"]),
+        ({"embed_dim": 64}, ["embed_dim 64", "a list"]),
+        ({"patch_size": 0}, ["patch_size 0", "1 or more"]),
+        ({"in_chans": 0}, ["in_chans 0", "1 or more"]),
+        ({"num_classes": -1}, ["num_classes -1", "0 or more"]),
+        ({"mlp_ratio": 0}, ["mlp_ratio 0", "above 0"]),
+        ({"drop_rate": "x"}, ["drop_rate 'x'", "from 0 to below 1"]),
+        ({"embed_dim": [16], "depth": [], "num_heads": [], "kernel_sizes": [], "downsampling": []}, ["depth []"]),
         ({"drop_path_rate": 1.0}, ["drop_path_rate 1.0", "below 1"]),
         ({"heads": [1, 2, 4, 8]}, ["'heads'", "num_heads"]),
     ],

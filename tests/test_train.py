@@ -11,13 +11,14 @@ from visualdl import LogReader
 
 import eval as eval_script
 import train as train_script
-from engine import checkpoint, config as configs
+from engine import checkpoint, config as configs, trainer
 from engine.cli import run
 from engine.records import COLUMNS, read_history
 
 ROOT = Path(__file__).parents[1]
 MICRO = ROOT / "configs" / "micro_cifar10.yaml"
 SMALL = [
+    "device=cpu",
     "data.num_workers=0",
     "data.batch_size=16",
     "train.epochs=2",
@@ -50,12 +51,8 @@ def trained(archive, tmp_path_factory):
     return output
 
 
-def arrays(file):
-    return checkpoint.read(file)
-
-
 def assert_same_weights(a, b):
-    a, b = arrays(a), arrays(b)
+    a, b = checkpoint.read(a), checkpoint.read(b)
     assert list(a) == list(b)
     for key in a:
         np.testing.assert_array_equal(a[key], b[key])
@@ -111,6 +108,30 @@ def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path
     assert json.loads((tmp_path / "eval.json").read_text())["top1"] == points[-1].top1
 
 
+def test_best_is_the_first_epoch_of_the_highest_accuracy(archive, tmp_path, monkeypatch):
+    accuracies, weights = [0.0, 0.7, 0.6, 0.7], []
+
+    def made_up(model, *arguments):
+        weights.append(model.head.weight.numpy())
+        return {"loss": 1.0, "top1": accuracies[len(weights) - 1], "top5": 1.0, "images": 21, "ips": 1.0}
+
+    monkeypatch.setattr(trainer, "evaluate", made_up)
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=4", "data.batch_size=50")
+    saved = {
+        name: checkpoint.read(tmp_path / "run" / f"{name}_model.pdparams")["head.weight"] for name in ("best", "final")
+    }
+    np.testing.assert_array_equal(saved["best"], weights[1])
+    np.testing.assert_array_equal(saved["final"], weights[3])
+    assert not np.array_equal(weights[1], weights[3])
+
+
+def test_an_accuracy_of_zero_in_the_first_epoch_counts_as_best(archive, tmp_path, monkeypatch):
+    made_up = {"loss": 1.0, "top1": 0.0, "top5": 1.0, "images": 21, "ips": 1.0}
+    monkeypatch.setattr(trainer, "evaluate", lambda *arguments: made_up)
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.batch_size=50")
+    assert (tmp_path / "run" / "best_model.pdparams").exists()
+
+
 def test_training_learns(archive, tmp_path, monkeypatch):
     """Classes are colours here, which a model that learns at all tells apart."""
     train(monkeypatch, archive, tmp_path / "run", "train.epochs=8", "optimizer.learning_rate=2e-3")
@@ -131,7 +152,7 @@ def test_the_saved_config_runs_the_same_thing_again(trained, tmp_path, monkeypat
 
 def test_another_seed_gives_other_weights(trained, archive, tmp_path, monkeypatch):
     train(monkeypatch, archive, tmp_path / "run", "train.seed=1", "train.epochs=1")
-    a, b = arrays(trained / "final_model.pdparams"), arrays(tmp_path / "run" / "final_model.pdparams")
+    a, b = (checkpoint.read(folder / "final_model.pdparams") for folder in (trained, tmp_path / "run"))
     assert not np.array_equal(a["head.weight"], b["head.weight"])
 
 
@@ -159,8 +180,6 @@ def test_the_dashboard_has_curves_pictures_and_hparams(trained):
 
 def test_between_log_points_nothing_is_read_back(archive, tmp_path, monkeypatch):
     """Each read-back waits for the device. Counted during training epochs, whatever calls it."""
-    from engine import trainer
-
     counts = {"numpy": 0, "item": 0, "__float__": 0, "__int__": 0, "__bool__": 0, "tolist": 0, "__array__": 0}
     seen = {}
     in_epoch = []
@@ -198,6 +217,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_told(trained, archive, tmp_
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     (folder / "notes.txt").write_text("mine")
+    (folder / "eval.json").write_text("of the old weights")
     before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
     with pytest.raises(SystemExit) as exit:
         train(monkeypatch, archive, folder, "train.epochs=1")
@@ -207,6 +227,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_told(trained, archive, tmp_
     train(monkeypatch, archive, folder, "train.epochs=1", flags=["--overwrite"])
     assert len(read_history(folder / "history.csv")) == 4
     assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "eval.json").exists()
     assert len(list((folder / "vdl").iterdir())) == 1
 
 
@@ -232,6 +253,7 @@ def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
     ],
     ids=lambda value: value[0].split("=")[0] if isinstance(value, list) and "=" in value[0] else "",
 )
+@pytest.mark.usefixtures("no_gpu")
 def test_a_users_mistake_is_one_line_and_creates_nothing(tmp_path, monkeypatch, capsys, archive, overrides, words):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("in the way")

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
+from engine.errors import UserError
 
 CLASSES = [f"digit {name}" for name in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]]
 
@@ -40,13 +41,16 @@ def main():
     members["test_batch"] = batch(np.flatnonzero(for_test))
     members["batches.meta"] = {b"label_names": [name.encode() for name in CLASSES]}
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(file, "w:gz") as archive:
-        for name, content in members.items():
-            payload = pickle.dumps(content, protocol=2)
-            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            info.size = len(payload)
-            archive.addfile(info, io.BytesIO(payload))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(file, "w:gz") as archive:
+            for name, content in members.items():
+                payload = pickle.dumps(content, protocol=2)
+                info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+                info.size = len(payload)
+                archive.addfile(info, io.BytesIO(payload))
+    except OSError as error:
+        raise UserError(f"--output {file} cannot be written ({error}): choose another") from error
     print(f"{file}: {(~for_test).sum()} digits to train on, {for_test.sum()} to test on")
 
 
