@@ -1,6 +1,12 @@
+import fcntl
 import json
+import os
+import pty
 import shutil
+import struct
+import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import archives
@@ -298,3 +304,31 @@ def test_a_config_of_ones_own_can_start_from_a_shipped_one(archive, tmp_path, mo
     own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n")
     assert configs.load(own).output_dir == "output/own"
     assert configs.load(own).train.epochs == 1
+
+
+def test_a_terminal_gets_a_progress_bar_in_place_of_the_lines_of_steps(archive, tmp_path):
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
+    settings = [
+        f"data.file={archive}",
+        f"output_dir={tmp_path / 'run'}",
+        *SMALL,
+        "data.num_workers=2",
+        "train.epochs=1",
+    ]
+    arguments = ["train.py", "-c", str(MICRO), *(part for setting in settings for part in ("-o", setting))]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    assert b"epoch 1/1:" in seen
+    assert b"6/6" in seen
+    assert b"[Train]" not in seen
+    assert b"[Eval][Epoch 1/1]" in seen
+    assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text()
