@@ -38,5 +38,6 @@ def count_multiply_adds(model, height, width):
         model(paddle.zeros([1, 3, height, width]))
     for hook in hooks:
         hook.remove()
-    model.train() if training else model.eval()
+    if training:
+        model.train()
     return total

@@ -45,7 +45,8 @@ def fill(model, salt=""):
     shapes = tuple((key, tuple(value.shape)) for key, value in state.items() if ".proj_cls." not in key)
     values = _parameters(shapes, salt)
     model.set_state_dict({key: values[key.replace(".proj_cls.", ".proj.")] for key in state})
-    return model.eval()
+    model.eval()
+    return model
 
 
 def golden_model(case, **overrides):

@@ -53,7 +53,8 @@ def test_feature_maps_match_official_implementation(case):
 
 def test_training_trajectory_matches_official_implementation():
     golden = REFERENCE["trajectory"]
-    model = fill(free_model(), golden["salt"]).train()
+    model = fill(free_model(), golden["salt"])
+    model.train()
     criterion = LabelSmoothingCrossEntropy(golden["label_smoothing"])
     state = new_state(
         model, learning_rate=golden["lr"], weight_decay=golden["weight_decay"], total_steps=golden["steps"]
@@ -86,7 +87,8 @@ def test_state_dict_has_the_official_names_shapes_and_order(variant):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_parameter_has_a_gradient(name):
-    model = fill(build_model(name, num_classes=10)).train()
+    model = fill(build_model(name, num_classes=10))
+    model.train()
     LabelSmoothingCrossEntropy()(model(picture(7, 40, 72)), paddle.to_tensor([3, 8])).backward()
     stages = len(model.layers)
     unused = f"layers.{stages - 1}.block.{len(model.layers[-1].block) - 1}.attn.rel_pos"
@@ -104,7 +106,8 @@ def test_accepts_any_picture_size(name, size, padding_mask):
     # Two encoders a stage and few channels: the path of every size is the same, only cheaper.
     stages = len(VARIANTS[name]["depth"])
     small = {"embed_dim": (16, *(16 * 2**i for i in range(stages))), "num_heads": (2,) * stages, "depth": (2,) * stages}
-    model = build_model(name, num_classes=5, padding_mask=padding_mask, **small).eval()
+    model = build_model(name, num_classes=5, padding_mask=padding_mask, **small)
+    model.eval()
     with paddle.no_grad():
         logits = model(picture(1, *size)).numpy()
     assert logits.shape == (2, 5)
@@ -142,7 +145,8 @@ def test_without_classes_gives_features():
 
 
 def test_micro_is_small_and_native_to_32_pixels():
-    model = build_model("regionvit_micro_32", num_classes=10).eval()
+    model = build_model("regionvit_micro_32", num_classes=10)
+    model.eval()
     assert sum(int(p.size) for p in model.parameters()) < 700_000
     maps = model.forward_features(picture(1, 32, 32), detection=True)
     assert [m.shape[2:] for m in maps] == [[16, 16], [8, 8], [4, 4]]  # whole windows of 4: nothing is padded
@@ -183,7 +187,7 @@ def test_dropout_and_drop_path_act_in_training_only():
 
 def test_drop_path_drops_whole_rows_and_scales_the_rest():
     paddle.seed(0)
-    drop = DropPath(0.25).train()
+    drop = DropPath(0.25)
     x = paddle.rand([400, 3, 5]) + 1
     ratio = (drop(x) / x).numpy()
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1, :1], ratio.shape), rtol=1e-6)
