@@ -19,13 +19,22 @@ class CheckpointError(UserError):
 
 
 def save(state, file):
-    """Write a state dict in Paddle's format so that `file` is at any instant the old one or the new one, whole."""
+    """Write a state dict in Paddle's format so that `file` is at any instant the old one or the new one, whole.
+
+    Raises:
+        CheckpointError: the disk refuses it; what was there before stays.
+    """
     file = Path(file)
     temporary = file.with_name(f".{file.name}.tmp")
-    paddle.save(state, str(temporary))
-    with open(temporary, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, file)
+    try:
+        paddle.save(state, str(temporary))
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be written ({error}): free some space; older files are whole") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def optimizer_state(optimizer, model):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,5 +107,8 @@ class Records:
 
 class _Console(logging.Handler):
     def emit(self, record):
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read along has gone; the log goes on in its file
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115

@@ -139,19 +139,24 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, wor
     assert os.listdir() == ["w.pdparams"]
 
 
-def test_a_crash_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("crash", "raised"),
+    [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "No space left on device"), CheckpointError)],
+)
+def test_a_crash_while_saving_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, crash, raised):
     checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
     before = (tmp_path / "w.pdparams").read_bytes()
 
-    def crash(state, path):
+    def save_half(state, path):
         with open(path, "wb") as stream:
             stream.write(b"half")
-        raise KeyboardInterrupt
+        raise crash
 
-    monkeypatch.setattr(paddle, "save", crash)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(paddle, "save", save_half)
+    with pytest.raises(raised):
         checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
     assert (tmp_path / "w.pdparams").read_bytes() == before
+    assert os.listdir(tmp_path) == ["w.pdparams"]
 
 
 def test_optimizer_state_is_keyed_by_the_models_names():

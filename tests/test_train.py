@@ -332,3 +332,13 @@ def test_a_terminal_gets_a_progress_bar_in_place_of_the_lines_of_steps(archive, 
     assert b"[Train]" not in seen
     assert b"[Eval][Epoch 1/1]" in seen
     assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output_any_more(archive, tmp_path):
+    settings = [f"data.file={archive}", f"output_dir={tmp_path / 'run'}", *SMALL, "train.epochs=1"]
+    arguments = ["train.py", "-c", str(MICRO), *(part for setting in settings for part in ("-o", setting))]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    error = process.stderr.read()
+    assert (process.wait(), error) == (0, b"")
+    assert "Done in" in (tmp_path / "run" / "train.log").read_text()
