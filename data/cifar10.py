@@ -82,6 +82,8 @@ def _read_members(file):
                 name = Path(entry.name).name
                 if entry.isfile() and name in wanted:
                     members[name] = _unpickle(file, name, archive.extractfile(entry).read())
+            while archive.fileobj.read(1 << 20):
+                pass  # on to the end, where gzip's checksum is
     except FileNotFoundError:
         raise DataError(
             f"data.file: {file} not found: download CIFAR-10 by `python tools/get_cifar10.py --output {file}` or "

@@ -96,6 +96,9 @@ def load_weights(model, file):
             raise CheckpointError(f"{file}: {key} and {first_name} are one parameter, but differ here")
         state[first_name] = value
     expected = {key: value for key, value in model.state_dict().items() if ".proj_cls." not in key}
+    not_finite = [key for key, value in state.items() if not np.isfinite(value.astype(np.float32)).all()]
+    if not_finite:
+        raise CheckpointError(f"{file}: NaN or infinite values in {_list(not_finite)}: weights of a run that diverged")
     problems = {
         "missing": [key for key in expected if key not in state],
         "unexpected": [key for key in state if key not in expected],

@@ -36,7 +36,7 @@ def run(main):
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, whatever a name in it holds
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

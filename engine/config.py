@@ -35,7 +35,7 @@ def option(help, default=MISSING, *, choices=None, pattern=None, low=None, above
 @dataclass(kw_only=True)
 class ModelConfig:
     name: str = option("which RegionViT", choices=tuple(VARIANTS))
-    num_classes: int = option("classes; has to be the data's number", low=2)
+    num_classes: int = option("classes; has to be the data's number", low=2, below=100_000)
     padding_mask: str = option(
         "`reference` computes what the notebook and the official weights do, `exact` keeps padding out everywhere",
         "reference",
@@ -51,10 +51,14 @@ class DataConfig:
     file: str = option("the archive", "datasets/cifar-10-python.tar.gz")
     download: bool = option("download the official archive to `data.file` if it is not there", False)
     pipeline: str = option("`host`: the notebook's transforms in worker processes", choices=("host",))
-    batch_size: int = option("pictures a step; the last partial batch of an epoch is dropped in training", low=1)
-    num_workers: int = option("worker processes; 0 works in the main one; changes no picture", low=0)
-    image_size: int = option("side in pixels that pictures are resized to", low=32)
-    holdout: int = option("validate on that many pictures held out of the training set, not on the test set", 0, low=0)
+    batch_size: int = option(
+        "pictures a step; the last partial batch of an epoch is dropped in training", low=1, below=100_000
+    )
+    num_workers: int = option("worker processes; 0 works in the main one; changes no picture", low=0, below=257)
+    image_size: int = option("side in pixels that pictures are resized to", low=32, below=4097)
+    holdout: int = option(
+        "validate on that many pictures held out of the training set, not on the test set", 0, low=0, below=2**31
+    )
 
 
 @dataclass(kw_only=True)
@@ -70,10 +74,10 @@ class OptimizerConfig:
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    epochs: int = option("passes over the training set", low=1)
+    epochs: int = option("passes over the training set", low=1, below=1_000_000)
     seed: int = option("of initial weights, order and augmentation", low=0, below=2**32)
-    log_interval: int = option("record and log every so many steps of an epoch", 10, low=1)
-    prediction_interval: int = option("epochs between prediction grids on the dashboard", 5, low=1)
+    log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31)
+    prediction_interval: int = option("epochs between prediction grids on the dashboard", 5, low=1, below=2**31)
 
 
 @dataclass(kw_only=True)
@@ -87,7 +91,7 @@ class Config:
     device: str = option(
         "`auto` takes a GPU where there is one",
         "auto",
-        pattern=r"auto|cpu|gpu|gpu:\d+",
+        pattern=r"auto|cpu|gpu|gpu:[0-9]{1,3}",
         choices=("auto", "gpu", "gpu:N", "cpu"),
     )
 
@@ -142,7 +146,7 @@ class _Loader(yaml.SafeLoader):
 def _parse(text, where):
     try:
         return yaml.load(text, _Loader)
-    except (ValueError, RecursionError) as error:  # a date that is none, or nesting without end
+    except (ValueError, KeyError, RecursionError) as error:  # a date that is none, or nesting without end
         raise ConfigError(f"{where}: not valid YAML: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -253,7 +257,7 @@ def _checked(item, value, dotted, where):
             value = float(value)  # PyYAML reads 1e-4 as text
         except ValueError:
             refuse("a number")
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and abs(value) < 1e300:
         value = float(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
         refuse({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[wanted])

@@ -66,7 +66,7 @@ def picture_grid(images, titles, correct=None, columns=6):
         axes.imshow(image, interpolation="nearest")
         axes.set_axis_off()
         colour = "black" if correct is None else "green" if correct[i] else "red"
-        axes.set_title(title, fontsize=9, color=colour)
+        axes.set_title(title, fontsize=9, color=colour, parse_math=False)
     return figure
 
 

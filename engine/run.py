@@ -1,6 +1,7 @@
 """A training run from a config to its output folder."""
 
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -28,7 +29,10 @@ def train(config, overwrite=False):
         UserError: the device, the data or the output folder cannot be used as the config says.
     """
     folder = Path(config.output_dir)
-    old_run = [folder / name for name in RUN_FILES if (folder / name).exists()]
+    try:
+        old_run = [folder / name for name in RUN_FILES if (folder / name).exists()]
+    except OSError as error:
+        raise UserError(f"output_dir: {folder} cannot be used ({error}): choose another") from error
     if old_run and not overwrite:
         raise UserError(
             f"output_dir: {folder} already holds a run ({old_run[0].name}): choose another with -o output_dir=NEW, "
@@ -70,18 +74,21 @@ def train(config, overwrite=False):
             f"Done in {minutes:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
             f"({dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {folder}"
         )
-        records.info(f"Next: python eval.py --weights {folder / 'best_model.pdparams'}")
-        records.info(f"      visualdl --logdir {folder}")
+        records.info(f"Next: python eval.py --weights {shlex.quote(str(folder / 'best_model.pdparams'))}")
+        records.info(f"      visualdl --logdir {shlex.quote(str(folder))}")
 
 
 def _prepare(folder, old_run, config, device):
     """Make the folder the new run's: remove the old run that was to be replaced, write config and provenance."""
+    digest = md5sum(config.data.file)
     try:
         for file in old_run:
-            shutil.rmtree(file) if file.is_dir() else file.unlink()
+            if file.name == DASHBOARD and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).write_text(configs.dump(config), encoding="utf-8")
-        digest = md5sum(config.data.file)
         provenance = {
             **environment(device),
             "archive": {"file": config.data.file, "md5": digest, "official": digest == MD5},

@@ -87,9 +87,10 @@ def test_other_forms_of_state_dicts_load(tmp_path, form):
         (lambda s: s.update(extra=s["norm.bias"]), ["1 unexpected: extra"]),
         (lambda s: s.update({"head.bias": np.zeros(4, "float32")}), ["1 of another shape: head.bias [4] (model: [3])"]),
         (lambda s: s.update({"head.bias": np.zeros(3, "int64")}), ["head.bias", "floating-point"]),
+        (lambda s: s.update({"head.bias": np.full(3, np.nan, "float32")}), ["head.bias", "NaN or infinite"]),
         (lambda s: s.update({"layers.1.block.0.proj_cls.2.bias": np.ones(16, "float32")}), ["one parameter"]),
     ],
-    ids=["missing", "unexpected", "shape", "type", "projection"],
+    ids=["missing", "unexpected", "shape", "type", "not finite", "projection"],
 )
 def test_weights_that_do_not_fit_are_refused_with_a_list(tmp_path, spoil, words):
     source, target = model(), model()

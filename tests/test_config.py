@@ -119,6 +119,8 @@ def test_the_last_override_wins():
         ("model.name=regionvit_tiny", ["model.name: 'regionvit_tiny'", "did you mean 'regionvit_tiny_224'"]),
         ("model.padding_mask=none", ["model.padding_mask: 'none'", "reference, exact"]),
         ("device=tpu", ["device: 'tpu'", "auto, gpu, gpu:N, cpu"]),
+        ("data.num_workers=100000", ["data.num_workers: 100000", "0 or more and below 257"]),
+        ("train.epochs=99999999999999999999", ["train.epochs", "below 1000000"]),
         ("train.seed=-1", ["train.seed: -1", "0 or more"]),
         ("train.epochs=[1", ["-o train.epochs=[1", "not valid YAML"]),
         ("train.epochs=2001-99-99", ["not valid YAML", "month"]),

@@ -71,7 +71,9 @@ def test_a_spoilt_archive_is_refused_in_one_line(tmp_path, monkeypatch, changes,
     assert os.listdir() == ["a.tar.gz"]
 
 
-@pytest.mark.parametrize("spoil", [lambda raw: raw[: len(raw) // 2], lambda raw: b"some text", lambda raw: b""])
+@pytest.mark.parametrize(
+    "spoil", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[:-8], lambda raw: b"some text", lambda raw: b""]
+)
 def test_an_archive_that_is_not_whole_is_refused(tmp_path, archive, spoil):
     bad = tmp_path / "bad.tar.gz"
     bad.write_bytes(spoil(archive.read_bytes()))

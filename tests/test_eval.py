@@ -91,6 +91,7 @@ def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, words
 def test_the_grid_marks_wrong_predictions():
     images = np.zeros([3, 8, 8, 3], np.uint8)
     figure = prediction_grid(images, predicted=[0, 1, 1], true=[0, 0, 1], classes=["cat", "dog"])
+    assert not any(axes.title.get_parse_math() for axes in figure.axes)  # a class may be named $\\frac{
     titles = [(axes.get_title(), axes.title.get_color()) for axes in figure.axes]
     assert titles == [("cat\n(true: cat)", "green"), ("dog\n(true: cat)", "red"), ("dog\n(true: dog)", "green")]
 
