@@ -65,6 +65,8 @@ def _loader(dataset, batch_sampler, num_workers):
         dataset,
         batch_sampler=batch_sampler,
         num_workers=num_workers,
+        # With shared memory a worker allocates through Paddle, whose locks may have been held at the fork: it hung.
+        use_shared_memory=False,
         worker_init_fn=_one_thread,
     )
 
