@@ -89,19 +89,31 @@ def environment(device):
     }
 
 
-def _tune_cpu():
+def set_cpu_threads():
+    """Let Paddle use every core it may run on, or OMP_NUM_THREADS where the user has set it."""
     import paddle
 
     if not _threads_chosen:
         # Through this call and not the variable, about which Paddle warns on stderr.
         paddle.base.core.set_num_threads(_cpu_threads())
-    paddle.set_flags({"FLAGS_use_stride_kernel": False})  # strided views make later copies slow on a CPU
+
+
+def keep_freed_memory():
+    """Have malloc keep what is freed: fresh pages for every large tensor cost more than the sums done in them."""
     try:
         libc = ctypes.CDLL(None)
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            libc.mallopt(option, value)  # keep freed memory: fresh pages for every large tensor cost more than the sums
+            libc.mallopt(option, value)
     except (OSError, AttributeError, TypeError):
         pass  # not glibc: slower, nothing else
+
+
+def _tune_cpu():
+    import paddle
+
+    set_cpu_threads()
+    keep_freed_memory()
+    paddle.set_flags({"FLAGS_use_stride_kernel": False})  # strided views make later copies slow on a CPU
 
 
 def _cpu_threads():

@@ -4,7 +4,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from .layers import linear, truncated_normal
+from . import cpu
+from .layers import Linear, truncated_normal
 from .windows import relative_position_index
 
 # Looked up once: `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
@@ -31,41 +32,44 @@ class Attention(nn.Layer):
         self.rel_pos = self.create_parameter(
             [num_heads, (2 * ws - 1) ** 2], default_initializer=truncated_normal(std=0.02)
         )
-        self.qkv = linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
         self.attn_drop = nn.Dropout(attn_drop_rate)
         self.proj_drop = nn.Dropout(drop_rate)
         self.register_buffer("rel_pos_index", paddle.to_tensor(relative_position_index(ws)), persistable=False)
 
-    def forward(self, x, in_windows=False, mask=None):
+    def forward(self, x, in_windows=False, mask=None, queries=None):
         """Attend within each sequence.
 
         x [S, N, C] -> [S, N, C]. In windows, S = B * windows and N = 1 + ws*ws, regional token first;
-        mask: bool [windows, N, N], False where a pair must not attend.
+        mask: bool [windows, N, N], False where a pair must not attend. With `queries`, only that many first positions
+        look at the sequence: -> [S, queries, C].
         """
-        N, C = x.shape[1:]
-        q, k, v = (self._split_heads(t) for t in self.qkv(x).split(3, axis=-1))  # S, heads, N, C/heads
-        logits = paddle.matmul(q * self.scale, k, transpose_y=True)  # S, heads, N, N
+        N, C, heads = *x.shape[1:], self.num_heads
+        qkv = self.qkv(x).reshape([-1, N, 3 * heads, C // heads]).transpose([0, 2, 1, 3])  # S, 3 heads, N, C/heads
+        q, k, v = qkv.split(3, axis=1)
+        if queries is not None:
+            q = q[:, :, :queries]
+        Q = q.shape[2]
+        logits = paddle.matmul(q * self.scale, k, transpose_y=True)  # S, heads, Q, N
         if in_windows:
-            logits = logits + self._relative_position_bias(N)
+            row = self._relative_position_bias(Q * N)
+            logits = cpu.add_row(logits.reshape([-1, heads * Q * N]), row).reshape([-1, heads, Q, N])
         if mask is not None:
-            logits = self._masked(logits, mask)
+            logits = self._masked(logits, mask[:, :Q])
         weights = self.attn_drop(F.softmax(logits, axis=-1))
-        x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, N, C])
+        x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, Q, C])
         return self.proj_drop(self.proj(x))
 
-    def _split_heads(self, x):
-        N, C = x.shape[1:]
-        return x.reshape([-1, N, self.num_heads, C // self.num_heads]).transpose([0, 2, 1, 3])
-
-    def _relative_position_bias(self, N):
+    def _relative_position_bias(self, pairs):
+        """Return the bias of a window's first so many (query, key) pairs, head after head: [heads * pairs]."""
         no_bias = paddle.zeros([self.num_heads, 1], dtype=self.rel_pos.dtype)  # the regional token's column
         table = paddle.concat([self.rel_pos, no_bias], axis=1)
-        return paddle.index_select(table, self.rel_pos_index, axis=1).reshape([1, self.num_heads, N, N])
+        return paddle.index_select(table, self.rel_pos_index[:pairs], axis=1).flatten()
 
     def _masked(self, logits, mask):
         # Replaced by the lowest finite value, not by -inf: a row that is masked as a whole then stays finite.
-        windows, N = mask.shape[:2]
+        windows, heads, Q, N = mask.shape[0], *logits.shape[1:]
         lowest = paddle.full([], LOWEST[logits.dtype], dtype=logits.dtype)
-        split = logits.reshape([-1, windows, self.num_heads, N, N])
-        return paddle.where(mask.unsqueeze(1), split, lowest).reshape([-1, self.num_heads, N, N])
+        split = logits.reshape([-1, windows, heads, Q, N])
+        return paddle.where(mask.unsqueeze(1), split, lowest).reshape([-1, heads, Q, N])

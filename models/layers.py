@@ -4,6 +4,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from . import cpu
+
 
 def truncated_normal(std):
     """Return an initialiser: normal of standard deviation `std`, cut at two of them on every Paddle.
@@ -14,14 +16,26 @@ def truncated_normal(std):
     return nn.initializer.TruncatedNormal(std=std, **bounds)
 
 
-def linear(in_features, out_features, bias=True):
-    """Return a linear layer initialised as RegionViT's are: weight truncated normal of std 0.02, bias 0."""
-    return nn.Linear(
-        in_features,
-        out_features,
-        weight_attr=paddle.ParamAttr(initializer=truncated_normal(std=0.02)),
-        bias_attr=None if bias else False,
-    )
+class Linear(nn.Linear):
+    """A linear layer initialised as RegionViT's are: weight truncated normal of std 0.02, bias 0."""
+
+    def __init__(self, in_features, out_features, bias=True):
+        weight = paddle.ParamAttr(initializer=truncated_normal(std=0.02))
+        super().__init__(in_features, out_features, weight, None if bias else False)
+
+    def forward(self, x):
+        return cpu.linear(x, self.weight, self.bias)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm over the last axis: [..., C] -> [..., C]."""
+
+    def __init__(self, channels, epsilon=1e-6):
+        super().__init__(channels, epsilon)
+        self.epsilon = epsilon
+
+    def forward(self, x):
+        return cpu.layer_norm(x, self.weight, self.bias, self.epsilon)
 
 
 class LayerNorm2D(nn.Layer):
@@ -29,14 +43,14 @@ class LayerNorm2D(nn.Layer):
 
     def __init__(self, channels, epsilon=1e-5):
         super().__init__()
-        self.channels, self.epsilon = channels, epsilon
+        self.epsilon = epsilon
         ones, zeros = nn.initializer.Constant(1.0), nn.initializer.Constant(0.0)
         self.weight = self.create_parameter([1, channels, 1, 1], default_initializer=ones)
         self.bias = self.create_parameter([1, channels, 1, 1], default_initializer=zeros)
 
     def forward(self, x):
         x = x.transpose([0, 2, 3, 1])  # B, H, W, C
-        x = F.layer_norm(x, self.channels, self.weight.flatten(), self.bias.flatten(), self.epsilon)
+        x = cpu.layer_norm(x, self.weight.flatten(), self.bias.flatten(), self.epsilon)
         return x.transpose([0, 3, 1, 2])  # B, C, H, W
 
 
@@ -45,8 +59,8 @@ class Mlp(nn.Layer):
 
     def __init__(self, dim, hidden_dim, drop_rate=0.0):
         super().__init__()
-        self.fc1 = linear(dim, hidden_dim)
-        self.fc2 = linear(hidden_dim, dim)
+        self.fc1 = Linear(dim, hidden_dim)
+        self.fc2 = Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x):

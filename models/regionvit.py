@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from .attention import Attention
-from .layers import DropPath, LayerNorm2D, Mlp, linear
+from .layers import DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
 from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
@@ -101,20 +101,22 @@ class R2LEncoder(nn.Layer):
 
     def __init__(self, dim, num_heads, ws, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate):
         super().__init__()
-        self.norm0 = nn.LayerNorm(dim, epsilon=1e-6)
-        self.norm1 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.norm0 = LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.attn = Attention(dim, num_heads, ws, qkv_bias, qk_scale, attn_drop_rate, drop_rate)
-        self.norm2 = nn.LayerNorm(dim, epsilon=1e-6)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop_rate)
         self.drop_path = DropPath(drop_path_rate)
 
-    def forward(self, regional, local, mask=None):
+    def forward(self, regional, local, mask=None, regional_only=False):
+        """`regional_only` leaves out what only the local tokens would need, and returns None for them."""
         regions, C = regional.shape[1:]
         y = regional + self.drop_path(self.attn(self.norm0(regional)))  # RSA
         y = paddle.concat([y.reshape([-1, 1, C]), local], axis=1)  # B*Hr*Wr, 1 + ws*ws, C
-        z = y + self.drop_path(self.attn(self.norm1(y), in_windows=True, mask=mask))  # LSA
+        z = self.attn(self.norm1(y), in_windows=True, mask=mask, queries=1 if regional_only else None)
+        z = (y[:, :1] if regional_only else y) + self.drop_path(z)  # LSA
         x = z + self.drop_path(self.mlp(self.norm2(z)))  # FFN
-        return x[:, 0].reshape([-1, regions, C]), x[:, 1:]
+        return x[:, 0].reshape([-1, regions, C]), None if regional_only else x[:, 1:]
 
 
 class Stage(nn.Layer):
@@ -130,16 +132,19 @@ class Stage(nn.Layer):
         self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
         self.peg = nn.Conv2D(dim, dim, kernel_size=3, padding=1, groups=dim, bias_attr=False) if peg else None
 
-    def forward(self, regional, local):
+    def forward(self, regional, local, regional_only=False):
+        """`regional_only` leaves out what only the local map would need, and returns None for it."""
         regional, local = self.block[0](regional, local)
         grid, size = regional.shape[2:], local.shape[2:]
         mask = None
         if is_padded(grid, size, self.ws):
             mask = padding_mask(grid, size, self.ws, self.padding_mask)
         regional, local = self._to_tokens(regional, local, grid)
-        for depth, encoder in enumerate(self.block[1:], start=1):
-            regional, local = encoder(regional, local, mask)
-            if self.peg is not None and depth == 1:
+        encoders = self.block[1:]
+        for i, encoder in enumerate(encoders):
+            peg, last = self.peg is not None and i == 0, i == len(encoders) - 1
+            regional, local = encoder(regional, local, mask, regional_only and last and not peg)
+            if peg:
                 regional, local = self._to_maps(regional, local, grid, size)
                 regional, local = regional + self.peg(regional), local + self.peg(local)  # PEG
                 regional, local = self._to_tokens(regional, local, grid)
@@ -151,7 +156,7 @@ class Stage(nn.Layer):
     def _to_maps(self, regional, local, grid, size):
         C = regional.shape[-1]
         regional = regional.transpose([0, 2, 1]).reshape([-1, C, *grid])
-        return regional, merge(local, grid, size, self.ws)
+        return regional, None if local is None else merge(local, grid, size, self.ws)
 
 
 class RegionViT(nn.Layer):
@@ -234,8 +239,8 @@ class RegionViT(nn.Layer):
                 for i in range(len(depth))
             ]
         )
-        self.norm = nn.LayerNorm(embed_dim[-1], epsilon=1e-6)
-        self.head = linear(embed_dim[-1], num_classes) if num_classes else nn.Identity()
+        self.norm = LayerNorm(embed_dim[-1])
+        self.head = Linear(embed_dim[-1], num_classes) if num_classes else nn.Identity()
         if det_norm:
             for i, dim in enumerate(embed_dim[1:]):
                 setattr(self, f"norm{i}", LayerNorm2D(dim))
@@ -245,8 +250,9 @@ class RegionViT(nn.Layer):
         regional, local = self.cls_token(x), self.pos_drop(self.patch_embed(x))
         maps = []
         for i, stage in enumerate(self.layers):
-            regional, local = stage(regional, local)
-            if self.det_norm:
+            regional_only = not detection and i == len(self.layers) - 1  # nothing reads the last local map then
+            regional, local = stage(regional, local, regional_only)
+            if self.det_norm and local is not None:
                 local = getattr(self, f"norm{i}")(local)
             maps.append(local)
         if detection:

@@ -52,3 +52,8 @@ def fill(model, salt=""):
 def golden_model(case, **overrides):
     model = build_model(f"regionvit_{case['variant']}_224", num_classes=10, **overrides)
     return fill(model, case["salt"])
+
+
+def free_model(**overrides):
+    settings = {**REFERENCE["trajectory"]["model"], "num_classes": 10, **overrides}
+    return build_model("regionvit", **settings)

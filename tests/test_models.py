@@ -1,10 +1,10 @@
 import numpy as np
 import paddle
 import pytest
-from reference import REFERENCE, STATE_DICTS, fill, golden_model, picture
+from reference import REFERENCE, STATE_DICTS, fill, free_model, golden_model, picture
 
 from engine.losses import LabelSmoothingCrossEntropy
-from engine.trainer import new_state
+from engine.trainer import new_state, train_step
 from models import VARIANTS, build_model, regionvit
 from models.layers import DropPath
 from models.windows import partition
@@ -15,11 +15,6 @@ CASES = sorted(REFERENCE["cases"], key=lambda case: case["variant"])
 
 def case_id(case):
     return f"{case['variant']}-{case['padding_mask']}-{case['height']}x{case['width']}"
-
-
-def free_model(**overrides):
-    settings = {**REFERENCE["trajectory"]["model"], "num_classes": 10, **overrides}
-    return build_model("regionvit", **settings)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -59,18 +54,13 @@ def test_training_trajectory_matches_official_implementation():
     state = new_state(
         model, learning_rate=golden["lr"], weight_decay=golden["weight_decay"], total_steps=golden["steps"]
     )
-    optimizer, schedule = state["optimizer"], state["schedule"]
     losses, rates = [], []
     for step in range(golden["steps"]):
         seed = golden["input_seed"] + step
         labels = np.random.RandomState(seed).randint(0, 10, golden["batch"])
-        loss = criterion(model(picture(seed, 224, 224, golden["batch"])), paddle.to_tensor(labels))
+        rates.append(state["optimizer"].get_lr())
+        loss, _ = train_step(state, picture(seed, 224, 224, golden["batch"]), paddle.to_tensor(labels), criterion)
         losses.append(loss.item())
-        rates.append(optimizer.get_lr())
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        optimizer.clear_grad()
     model.eval()
     with paddle.no_grad():
         logits = model(picture(golden["input_seed"] + 999, 224, 224)).numpy()

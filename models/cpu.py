@@ -1,0 +1,113 @@
+"""Operations whose kernels in Paddle are slow on a CPU, done another way there, with the same result to rounding.
+
+What is slow is broadcasting a row over many rows and, in the backward pass, summing many rows into one: Paddle does
+both element by element on one thread. A matrix product with ones does either at the speed of memory. On a GPU, in a
+static graph, in another precision than float32 and inside `plain()`, Paddle's own operations run.
+"""
+
+import contextlib
+
+import paddle
+import paddle.nn.functional as F
+from paddle.autograd import PyLayer
+
+_enabled = True
+
+
+@contextlib.contextmanager
+def plain():
+    """Within this context everything runs by Paddle's own operations: the formulation to compare with."""
+    global _enabled
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def linear(x, weight, bias):
+    """x [..., in], weight [in, out], bias [out] or None -> x weight + bias [..., out]."""
+    if bias is None or not _applies(x):
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias)
+
+
+def layer_norm(x, weight, bias, epsilon):
+    """Normalise x [..., C] over its last axis, then scale by weight [C] and shift by bias [C] -> [..., C]."""
+    if not _applies(x):
+        return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
+    return _LayerNorm.apply(x, weight, bias, epsilon)
+
+
+def add_row(x, row):
+    """x [rows, n] + row [n] -> [rows, n]."""
+    return _AddRow.apply(x, row) if _applies(x) else x + row
+
+
+def _applies(x):
+    return _enabled and paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
+
+
+def _sum_rows(x):
+    """[rows, n] -> [n]"""
+    return paddle.matmul(paddle.ones([1, x.shape[0]]), x).reshape([-1])
+
+
+class _Linear(PyLayer):
+    """Where it widens, the bias is one more row of the weight, against a column of ones beside x."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.shape, (n, m) = x.shape, weight.shape
+        x = x.reshape([-1, n])
+        if m > n:
+            x = paddle.concat([x, paddle.ones([x.shape[0], 1])], axis=1)
+            y = paddle.matmul(x, paddle.concat([weight, bias.unsqueeze(0)]))
+        else:
+            y = paddle.matmul(x, weight).add_(bias)
+        ctx.save_for_backward(x, weight)
+        return y.reshape([*ctx.shape[:-1], m])
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x, weight), dy = ctx.saved_tensor(), dy.reshape([-1, dy.shape[-1]])
+        dx = paddle.matmul(dy, weight, transpose_y=True).reshape(ctx.shape)
+        dweight = paddle.matmul(x, dy, transpose_x=True)
+        if len(dweight) > len(weight):
+            return dx, dweight[:-1], dweight[-1]
+        return dx, dweight, _sum_rows(dy)
+
+
+class _LayerNorm(PyLayer):
+    """With x^ the normalised x and s its deviation: dx = (w dy - mean(w dy) - x^ mean(w dy x^)) / s."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, epsilon):
+        ctx.epsilon = epsilon
+        ctx.save_for_backward(x, weight)
+        return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensor()
+        C, shape = x.shape[-1], x.shape
+        x, dy = x.reshape([-1, C]), dy.reshape([-1, C])
+        each = paddle.full([C, 1], 1 / C)
+        normalised = F.layer_norm(x, C, epsilon=ctx.epsilon)
+        variance = paddle.matmul(paddle.square(x - paddle.matmul(x, each)), each)
+        dy_x = dy * normalised
+        dweight, dbias = _sum_rows(dy_x), _sum_rows(dy)
+        w = weight.unsqueeze(1) / C
+        mean, slope = paddle.matmul(dy, w), paddle.matmul(dy_x, w)
+        dx = (dy * weight).subtract_(normalised.multiply_(slope)).subtract_(mean)
+        return dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape), dweight, dbias
+
+
+class _AddRow(PyLayer):
+    @staticmethod
+    def forward(ctx, x, row):
+        return x + row
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy, _sum_rows(dy)
