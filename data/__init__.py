@@ -1,11 +1,12 @@
 """CIFAR-10 for training and evaluation: an archive, and loaders over it."""
 
 import cv2
-import numpy as np
 from paddle.io import BatchSampler, DataLoader
 
 from .cifar10 import Cifar10, DataError, Split, load
+from .fast import FastEvalLoader, FastTrainLoader
 from .host import EvaluationPictures, TrainingPictures, unnormalise
+from .sampler import EpochBatchSampler
 
 __all__ = [
     "Cifar10",
@@ -19,29 +20,14 @@ __all__ = [
 ]
 
 
-class EpochBatchSampler(BatchSampler):
-    """Batches of keys (epoch, index) in an order that (seed, epoch) decide; a partial last batch is dropped."""
-
-    def __init__(self, size, batch_size, seed):
-        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
-
-    def set_epoch(self, epoch):
-        self.epoch = epoch
-
-    def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        for step in range(len(self)):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in batch]
-
-    def __len__(self):
-        return self.size // self.batch_size
-
-
-def build_train_loader(split, *, batch_size, image_size, num_workers, seed):
+def build_train_loader(split, *, batch_size, image_size, num_workers, seed, pipeline="host", on_device=False):
     """Return a loader of batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) to train on.
 
     Call `loader.batch_sampler.set_epoch(epoch)` before each epoch.
+
+    Args:
+        pipeline: `host` works in processes as the notebook does, `fast` in threads.
+        on_device: let `fast` work on Paddle's current device.
 
     Raises:
         DataError: the split is smaller than one batch.
@@ -50,12 +36,23 @@ def build_train_loader(split, *, batch_size, image_size, num_workers, seed):
         raise DataError(
             f"the {split.name} has {len(split)} pictures, fewer than one batch of {batch_size}: lower data.batch_size"
         )
+    if pipeline == "fast":
+        return FastTrainLoader(
+            split,
+            batch_size=batch_size,
+            image_size=image_size,
+            num_workers=num_workers,
+            seed=seed,
+            on_device=on_device,
+        )
     sampler = EpochBatchSampler(len(split), batch_size, seed)
     return _loader(TrainingPictures(split, image_size, seed), sampler, num_workers)
 
 
-def build_eval_loader(split, *, batch_size, image_size, num_workers):
-    """Return a loader of batches (pictures, labels) in order, nothing dropped."""
+def build_eval_loader(split, *, batch_size, image_size, num_workers, pipeline="host"):
+    """Return a loader of batches (pictures, labels) in order, nothing dropped; `fast` needs no workers for it."""
+    if pipeline == "fast":
+        return FastEvalLoader(split, batch_size=batch_size, image_size=image_size)
     dataset = EvaluationPictures(split, image_size)
     return _loader(dataset, BatchSampler(dataset, batch_size=batch_size), num_workers)
 

@@ -1,0 +1,170 @@
+"""The fast pipeline: the notebook's pictures, many times sooner, by `data.augment`.
+
+An epoch's parameters are drawn at once, so what a picture becomes depends on (seed, epoch, index) alone. On a CPU
+threads make uint8 batches; on a GPU the pictures live on the device and are augmented there.
+"""
+
+import functools
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import paddle
+from paddle.io import Dataset
+
+from . import augment
+from .host import EvaluationPictures, normalise, unnormalise
+from .sampler import EpochBatchSampler
+
+AUGMENTATION = 1  # tells the seed of parameters from the seed of the order; 0 would not: numpy ignores trailing zeros
+AHEAD = 2  # batches that lie ready beyond those in the works
+
+
+class AugmentedPictures(Dataset):
+    """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
+
+    def __init__(self, split, image_size, seed, make):
+        super().__init__()
+        self.split, self.image_size, self.seed, self.make = split, image_size, seed, make
+        self._epoch, self._params = None, None
+
+    def params(self, epoch):
+        """Return how each picture of the split is augmented in an epoch."""
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self.seed, epoch, AUGMENTATION])
+            self._params = augment.sample(rng, len(self.split), *self.split.images.shape[1:3])
+            self._epoch = epoch
+        return self._params
+
+    def __getitem__(self, key):
+        epoch, index = key
+        image = self.make(self.split.images[[index]], self.params(epoch)[[index]], self.image_size)[0]
+        return normalise(image), self.split.labels[index]
+
+    def __len__(self):
+        return len(self.split)
+
+
+class FastTrainLoader:
+    """Batches (pictures float32 [batch, 3, size, size], labels int64 [batch]), augmented and normalised.
+
+    Args:
+        num_workers: threads that make batches on a CPU; 0 works in the calling one. Changes no picture.
+        on_device: keep the split on Paddle's current device and augment there; no thread is started.
+    """
+
+    def __init__(self, split, *, batch_size, image_size, num_workers, seed, on_device):
+        make = _by_ops if on_device else augment.apply_cv2
+        self.dataset = AugmentedPictures(split, image_size, seed, make)
+        self.batch_sampler = EpochBatchSampler(len(split), batch_size, seed)
+        self.num_workers, self.on_device = num_workers, on_device
+        if on_device:
+            self._images, self._labels = paddle.to_tensor(split.images), paddle.to_tensor(split.labels)
+
+    def __len__(self):
+        return len(self.batch_sampler)
+
+    def __iter__(self):
+        return self._launched() if self.on_device else self._computed()
+
+    def _computed(self):
+        """Batches made by threads, in order; the threads end with the iteration, however it ends."""
+        split, size = self.dataset.split, self.dataset.image_size
+        params, order = self.dataset.params(self.batch_sampler.epoch), self.batch_sampler.indices()
+
+        def make(indices):  # without Paddle: its operators belong to the calling thread
+            return _planes(augment.apply_cv2(split.images[indices], params[indices], size))
+
+        for indices, images in zip(order, _in_threads(make, order, self.num_workers), strict=True):
+            levels = paddle.to_tensor(images).astype("float32")
+            yield augment.normalise_levels(levels), paddle.to_tensor(split.labels[indices])
+
+    def _launched(self):
+        """Batches whose operators are queued on the device, one ahead of the batch in use."""
+        size, order = self.dataset.image_size, self.batch_sampler.indices()
+        params = self.dataset.params(self.batch_sampler.epoch)[order.ravel()].upload()
+        order, batch_size = paddle.to_tensor(order.ravel()), self.batch_sampler.batch_size
+
+        def launch(step):
+            now = slice(step * batch_size, (step + 1) * batch_size)
+            images, labels = (paddle.gather(x, order[now]) for x in (self._images, self._labels))
+            return augment.apply_ops(images, params[now], size), labels
+
+        ready = None
+        for step in range(len(self)):
+            ready, following = launch(step), ready
+            if following is not None:
+                yield following
+        yield ready
+
+
+class FastEvalLoader:
+    """Batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) in order, nothing dropped.
+
+    The split lives on Paddle's current device, where resizing is two products of matrices.
+    """
+
+    def __init__(self, split, *, batch_size, image_size):
+        self.dataset = EvaluationPictures(split, image_size)
+        self.image_size = image_size
+        self._batches = [
+            tuple(paddle.to_tensor(x[begin : begin + batch_size]) for x in (split.images, split.labels))
+            for begin in range(0, len(split), batch_size)
+        ]
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __iter__(self):
+        for images, labels in self._batches:
+            yield resize(images, self.image_size), labels
+
+
+def resize(images, size):
+    """Resize as cv2 does and normalise: uint8 tensor [n, h, w, 3] -> float32 [n, 3, size, size]."""
+    x = images.transpose([0, 3, 1, 2]).astype("float32")
+    height, width = x.shape[2:]
+    if (height, width) != (size, size):
+        rows, columns = (_weights(side, size, paddle.get_device()) for side in (height, width))
+        x = paddle.floor(paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True) + 0.5)
+    return augment.normalise_levels(x)
+
+
+@functools.lru_cache
+def _weights(side, size, device):
+    """Bilinear weights [size, side] with pixels' middles half a pixel off their corners, and borders repeated."""
+    position = ((np.arange(size) + 0.5) * side / size - 0.5).clip(0, side - 1)
+    return paddle.to_tensor((1 - np.abs(position[:, None] - np.arange(side))).clip(0), "float32")
+
+
+def _by_ops(images, params, size):
+    return unnormalise(augment.apply_ops(paddle.to_tensor(images), params.upload(), size).numpy())
+
+
+def _planes(images):
+    """uint8 [n, h, w, 3] -> [n, 3, h, w], several times sooner than numpy does it."""
+    planes = np.empty((len(images), 3, *images.shape[1:3]), np.uint8)
+    for image, channels in zip(images, planes, strict=True):
+        cv2.split(image, list(channels))
+    return planes
+
+
+def _in_threads(make, jobs, num_workers):
+    """Yield make(job) for each job, in order, made by threads a few jobs ahead; an error of theirs is raised here."""
+    if not num_workers:
+        yield from map(make, jobs)
+        return
+    cv2_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the workers are the parallelism
+    workers, pending = ThreadPoolExecutor(num_workers, "augment"), deque()
+    try:
+        for job in jobs:
+            pending.append(workers.submit(make, job))
+            if len(pending) == num_workers + AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        workers.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(cv2_threads)
