@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import paddle
+
 import data
 import models
 from data.download import download
 
+from .amp import MixedPrecision
 from .errors import UserError
 from .losses import LabelSmoothingCrossEntropy
 
@@ -39,6 +42,8 @@ def build_train_loader(config, dataset):
             image_size=config.data.image_size,
             num_workers=config.data.num_workers,
             seed=config.train.seed,
+            pipeline=config.data.pipeline,
+            on_device=paddle.get_device() != "cpu",
         )
     except data.DataError as error:
         raise UserError(str(error)) from error
@@ -51,6 +56,7 @@ def build_val_loader(config, dataset):
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
         num_workers=config.data.num_workers,
+        pipeline=config.data.pipeline,
     )
 
 
@@ -66,6 +72,18 @@ def build_model(config):
     )
 
 
+def make_static(model, image_size):
+    """Have Paddle compile the model's forward pass into a static graph, for batches of any size."""
+    pictures = paddle.static.InputSpec([None, 3, image_size, image_size], "float32")
+    # Without a backend of None, Paddle 3 spends minutes compiling by CINN on a GPU.
+    paddle.jit.to_static(model, input_spec=[pictures], full_graph=True, backend=None)
+
+
 def build_criterion(config):
     """Return the config's loss."""
     return LabelSmoothingCrossEntropy(config.loss.label_smoothing)
+
+
+def build_precision(config, device):
+    """Return the config's precision on a device; UserError if it lacks it."""
+    return MixedPrecision(config.amp.level, config.amp.dtype, device)

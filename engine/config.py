@@ -17,6 +17,7 @@ import yaml
 from models import VARIANTS
 from models.windows import PADDING_MASKS
 
+from .amp import DTYPES, LEVELS
 from .errors import UserError
 
 BASE_KEY = "_base_"
@@ -50,7 +51,11 @@ class ModelConfig:
 class DataConfig:
     file: str = option("the archive", "datasets/cifar-10-python.tar.gz")
     download: bool = option("download the official archive to `data.file` if it is not there", False)
-    pipeline: str = option("`host`: the notebook's transforms in worker processes", choices=("host",))
+    pipeline: str = option(
+        "`host`: the notebook's transforms in worker processes; `fast`: the same augmentation on the GPU, or by cv2 in "
+        "worker threads",
+        choices=("host", "fast"),
+    )
     batch_size: int = option(
         "pictures a step; the last partial batch of an epoch is dropped in training", low=1, below=100_000
     )
@@ -73,10 +78,25 @@ class OptimizerConfig:
 
 
 @dataclass(kw_only=True)
+class AmpConfig:
+    level: str = option(
+        "mixed precision on a GPU: `O0` none; `O1` matrix products and convolutions in 16 bits; `O2` the weights too",
+        "O0",
+        choices=LEVELS,
+    )
+    dtype: str = option(
+        "16 bits of which kind: `bfloat16` (compute capability 8.0 and newer) or `float16` (with loss scaling)",
+        "bfloat16",
+        choices=DTYPES,
+    )
+
+
+@dataclass(kw_only=True)
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
     seed: int = option("of initial weights, order and augmentation", low=0, below=2**32)
     log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31)
+    to_static: bool = option("compile the forward pass into a static graph", False)
     prediction_interval: int = option("epochs between prediction grids on the dashboard", 5, low=1, below=2**31)
 
 
@@ -86,6 +106,7 @@ class Config:
     data: DataConfig
     loss: LossConfig
     optimizer: OptimizerConfig
+    amp: AmpConfig
     train: TrainConfig
     output_dir: str = option("folder of the run; default `output/<name of the config>`", "")
     device: str = option(

@@ -56,25 +56,26 @@ def evaluate_weights(weights, config, output):
     loader = build.build_val_loader(config, dataset)
     model = build.build_model(config)
     checkpoint.load_weights(model, weights)
+    precision = build.build_precision(config, device)
     output = Path(output)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()  # found out now, not after the evaluation
-    result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes))
+    result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     report = {
         "top1": result["top1"],
         "top5": result["top5"],
         "loss": result["loss"],
         "images": result["images"],
         "images_per_second": result["ips"],
-        "model_images_per_second": throughput(model, next(iter(loader))[0]),
+        "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
         "device": describe_device(device),
         "weights": str(weights),
         "split": dataset.val.name,
     }
     with _writing(output):
         (output / "eval.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        predicted_grid(model, loader, dataset.classes).savefig(output / "predictions.png")
+        predicted_grid(model, loader, dataset.classes, precision).savefig(output / "predictions.png")
     return report
 
 
@@ -86,7 +87,7 @@ def _writing(output):
         raise UserError(f"--output {output} cannot be written ({error}): choose another") from error
 
 
-def throughput(model, images, seconds=3.0):
+def throughput(model, images, precision, seconds=3.0):
     """Return pictures a second of the forward pass alone on one batch, after a warm-up, over about `seconds`."""
     model.eval()
 
@@ -97,7 +98,7 @@ def throughput(model, images, seconds=3.0):
         logits.sum().item()  # waits for the device
         return time.perf_counter() - begin
 
-    with paddle.no_grad():
+    with paddle.no_grad(), precision.autocast():
         forward(1)
         times = max(1, int(seconds / forward(1)))
         return times * len(images) / forward(times)

@@ -4,11 +4,13 @@ import paddle
 from paddle import nn
 
 from models.attention import Attention
+from models.layers import Linear
 
 
 def count_multiply_adds(model, height, width):
     """Return the multiply-adds for one picture: convolutions, linear layers and the two products of attention.
 
+    That is the whole architecture, with the last encoder's local tokens, which classification leaves out as unread.
     `paddle.flops` leaves out the products of attention, which belong to no layer of its own, and counts biases.
     """
     total = 0
@@ -26,7 +28,7 @@ def count_multiply_adds(model, height, width):
         sequences, N, C = output.shape
         total += 2 * sequences * N * N * C  # q k^T and weights v
 
-    counters = {nn.Conv2D: conv, nn.Linear: linear, Attention: attention}
+    counters = {nn.Conv2D: conv, Linear: linear, Attention: attention}
     hooks = [
         layer.register_forward_post_hook(counters[type(layer)])
         for layer in model.sublayers()
@@ -35,7 +37,8 @@ def count_multiply_adds(model, height, width):
     training = model.training
     model.eval()
     with paddle.no_grad():
-        model(paddle.zeros([1, 3, height, width]))
+        maps = model.forward_features(paddle.zeros([1, 3, height, width]), detection=True)
+        model.head(paddle.zeros([1, maps[-1].shape[1]]))
     for hook in hooks:
         hook.remove()
     if training:

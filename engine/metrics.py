@@ -13,17 +13,19 @@ class Meter:
         self.k = min(5, num_classes)
         self.images = 0
         self.sums = paddle.zeros([1 + self.k], dtype="float64")  # loss, then hits at rank 1, 2, ...
+        self.last_loss = paddle.zeros([1], dtype="float64")
 
     def update(self, loss, logits, labels):
         """Add a batch: its mean loss (scalar), logits [B, classes], labels [B]."""
         with paddle.no_grad():
             ranked = paddle.topk(logits, self.k, axis=-1)[1]  # B, k
             hits = (ranked == labels.unsqueeze(1)).astype("float64").sum(axis=0)
-            loss = loss.detach().astype("float64").reshape([1]) * len(labels)
-            self.sums += paddle.concat([loss, hits])
+            self.last_loss = loss.detach().astype("float64").reshape([1])
+            self.sums += paddle.concat([self.last_loss * len(labels), hits])
             self.images += len(labels)
 
     def read(self):
-        """Return {"loss", "top1", "top5"} so far: a true mean over pictures, and fractions."""
-        loss, *hits = self.sums.numpy().tolist()
-        return {"loss": loss / self.images, "top1": hits[0] / self.images, "top5": sum(hits) / self.images}
+        """Return {"loss", "top1", "top5"} so far, a true mean over pictures and fractions, and the "last_loss"."""
+        last_loss, loss, *hits = paddle.concat([self.last_loss, self.sums]).numpy().tolist()
+        hits = [count / self.images for count in hits]
+        return {"loss": loss / self.images, "top1": hits[0], "top5": sum(hits), "last_loss": last_loss}

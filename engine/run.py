@@ -42,17 +42,21 @@ def train(config, overwrite=False):
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
+    precision = build.build_precision(config, device)
     model = build.build_model(config)
     state = new_state(
         model,
         learning_rate=config.optimizer.learning_rate,
         weight_decay=config.optimizer.weight_decay,
         total_steps=len(train_loader) * config.train.epochs,
+        precision=precision,
     )
+    if config.train.to_static:
+        build.make_static(model, config.data.image_size)
     _prepare(folder, old_run, config, device)
     with Records(folder, configs.flatten(config)) as records:
         begin = time.perf_counter()
-        records.info(f"Device: {describe_device(device)}")
+        records.info(f"Device: {describe_device(device)}, computing in {precision.describe()}")
         records.info(
             f"Model: {config.model.name}, {sum(int(p.size) for p in model.parameters()):,} parameters; "
             f"data: {len(dataset.train)} pictures to train on ({len(train_loader)} steps an epoch), "

@@ -1,7 +1,7 @@
 """The loop: `fit`, `train_one_epoch`, `evaluate`.
 
-All that a run is lies in one dict, the state: model, optimizer, schedule (of the learning rate), epoch and step done,
-and the best validation accuracy with its epoch.
+All that a run is lies in one dict, the state: model, optimizer, schedule (of the learning rate), precision, epoch and
+step done, and the best validation accuracy with its epoch.
 """
 
 import datetime
@@ -14,20 +14,29 @@ from tqdm import tqdm
 from data import unnormalise
 
 from . import checkpoint, plots
+from .amp import MixedPrecision
 from .metrics import Meter
 from .records import HISTORY, Point, has_progress_bar
 
 GRID = 18  # pictures in the grids, as in the notebook
 
 
-def new_state(model, *, learning_rate, weight_decay, total_steps):
+def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
     """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
     schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
-    optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters(), weight_decay=weight_decay)
+    optimizer = paddle.optimizer.Adam(
+        schedule,
+        parameters=model.parameters(),
+        weight_decay=weight_decay,
+        use_multi_tensor=True,  # on a GPU a few launches instead of one for each parameter
+    )
+    precision = precision or MixedPrecision()
+    precision.convert(model, optimizer)
     return {
         "model": model,
         "optimizer": optimizer,
         "schedule": schedule,
+        "precision": precision,
         "epoch": 0,
         "step": 0,
         "best": {"top1": -1.0, "epoch": 0},  # any first epoch is better
@@ -40,7 +49,7 @@ def fit(state, train_loader, val_loader, criterion, records, *, epochs, log_inte
     records.picture("augmented", plots.as_image(augmented_grid(train_loader, classes)), 0)
     for epoch in range(1, epochs + 1):
         train_one_epoch(state, train_loader, criterion, records, epochs=epochs, log_interval=log_interval)
-        result = evaluate(state["model"], val_loader, criterion, len(classes))
+        result = evaluate(state["model"], val_loader, criterion, len(classes), state["precision"])
         state["epoch"] = epoch
         rate = state["optimizer"].get_lr()
         records.point(Point(state["step"], epoch, "val", rate, result["loss"], result["top1"], result["ips"]))
@@ -55,32 +64,27 @@ def fit(state, train_loader, val_loader, criterion, records, *, epochs, log_inte
         )
         plots.plot_curves(folder / HISTORY, folder)
         if epoch % prediction_interval == 0 or epoch == epochs:
-            figure = predicted_grid(state["model"], val_loader, classes)
+            figure = predicted_grid(state["model"], val_loader, classes, state["precision"])
             records.picture("predictions", plots.as_image(figure), state["step"])
     save(state, folder, "final")
 
 
 def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
     """Train on every batch once; between two log points nothing is read back from the device."""
-    model, optimizer, schedule = state["model"], state["optimizer"], state["schedule"]
     epoch, steps = state["epoch"] + 1, len(loader)
-    meter, clock = Meter(model.num_classes), _Clock()
+    meter, clock = Meter(state["model"].num_classes), _Clock()
     loader.batch_sampler.set_epoch(state["epoch"])
-    model.train()
+    state["model"].train()
     bar = tqdm(loader, desc=f"epoch {epoch}/{epochs}", leave=False, disable=not has_progress_bar())
     for iteration, (images, labels) in enumerate(bar):
         clock.batch_is_here()
-        rate = optimizer.get_lr()
-        logits = model(images)
-        loss = criterion(logits, labels)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        optimizer.clear_grad()
+        rate = state["optimizer"].get_lr()
+        loss, logits = train_step(state, images, labels, criterion)
         meter.update(loss, logits, labels)
         clock.step_is_done(len(labels))
         if iteration % log_interval == 0 or iteration == steps - 1:
-            value, top1 = loss.item(), meter.read()["top1"]
+            read = meter.read()
+            value, top1 = read["last_loss"], read["top1"]
             cost = clock.read()
             left = datetime.timedelta(seconds=int(cost["batch"] * ((epochs - epoch + 1) * steps - iteration - 1)))
             bar.set_postfix(loss=f"{value:.3f}", top1=f"{top1:.3f}", ips=f"{cost['ips']:.0f}", eta=str(left))
@@ -94,20 +98,36 @@ def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
         state["step"] += 1
 
 
-def evaluate(model, loader, criterion, num_classes):
+def train_step(state, images, labels, criterion):
+    """Move the weights by one batch; return its loss (a scalar) and logits [B, classes], still on the device."""
+    precision, optimizer = state["precision"], state["optimizer"]
+    with precision.autocast():
+        logits = state["model"](images)
+    loss = criterion(logits.astype("float32"), labels)
+    precision.scaler.scale(loss).backward()
+    precision.scaler.step(optimizer)
+    precision.scaler.update()
+    state["schedule"].step()
+    optimizer.clear_grad()
+    return loss, logits
+
+
+def evaluate(model, loader, criterion, num_classes, precision=None):
     """Measure a model on all pictures of a loader.
 
     Returns:
         {"loss", "top1", "top5", "images", "ips"}: loss is a true mean over pictures, accuracies are fractions, ips is
         pictures a second with loading, the first batch (warm-up) left out where there are more.
     """
+    precision = precision or MixedPrecision()
     model.eval()
     meter = Meter(num_classes)
     begin, counted_from = time.perf_counter(), 0
     with paddle.no_grad():
         bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())
         for i, (images, labels) in enumerate(bar):
-            logits = model(images)
+            with precision.autocast():
+                logits = model(images).astype("float32")
             meter.update(criterion(logits, labels), logits, labels)
             if i == 0 and len(loader) > 1:
                 meter.read()
@@ -131,12 +151,12 @@ def augmented_grid(loader, classes):
     return plots.picture_grid(unnormalise(np.stack(images)), [classes[label] for label in labels])
 
 
-def predicted_grid(model, loader, classes):
+def predicted_grid(model, loader, classes, precision):
     """Draw the first validation pictures with what the model takes them for."""
     samples = [loader.dataset[i] for i in range(min(GRID, len(loader.dataset)))]
     images, labels = (np.stack(part) for part in zip(*samples, strict=True))
     model.eval()
-    with paddle.no_grad():
+    with paddle.no_grad(), precision.autocast():
         predicted = model(paddle.to_tensor(images)).argmax(axis=-1).numpy()
     return plots.prediction_grid(unnormalise(images), predicted, labels, classes)
 

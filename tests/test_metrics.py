@@ -13,7 +13,7 @@ def test_meter_counts_as_by_hand():
     meter.update(paddle.to_tensor(1.0), logits[:2], paddle.to_tensor([0, 0]))  # hit; rank 7 of 7
     meter.update(paddle.to_tensor(4.0), logits[2:], paddle.to_tensor([2]))  # rank 5
     assert meter.images == 3
-    assert meter.read() == pytest.approx({"loss": 2.0, "top1": 1 / 3, "top5": 2 / 3})
+    assert meter.read() == pytest.approx({"loss": 2.0, "top1": 1 / 3, "top5": 2 / 3, "last_loss": 4.0})
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])

@@ -1,0 +1,120 @@
+"""Mixed precision: what a GPU is asked to do, and that a CPU says that it does nothing."""
+
+import paddle
+import pytest
+
+from engine import amp
+from engine.amp import MixedPrecision
+from engine.errors import UserError
+from engine.losses import LabelSmoothingCrossEntropy
+from engine.trainer import new_state, train_step
+from models.layers import LayerNorm, LayerNorm2D
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record what Paddle is asked for, as if there were a GPU."""
+    calls = {}
+
+    def record(name, result):
+        def function(*arguments, **keywords):
+            calls[name] = (arguments, keywords)
+            return result
+
+        return function
+
+    for name in ("is_bfloat16_supported", "is_float16_supported"):
+        monkeypatch.setattr(paddle.amp, name, lambda: True)
+    for name in ("auto_cast", "decorate", "GradScaler"):
+        monkeypatch.setattr(paddle.amp, name, record(name, object()))
+    return calls
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+@pytest.mark.parametrize("dtype", amp.DTYPES)
+def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_softmax_and_loss_in_float32(calls, level, dtype):
+    MixedPrecision(level, dtype, "gpu:0").autocast()
+    _, keywords = calls["auto_cast"]
+    assert (keywords["enable"], keywords["level"], keywords["dtype"]) == (True, level, dtype)
+    assert {"layer_norm", "softmax", "log_softmax", "nll_loss"} <= keywords["custom_black_list"]
+
+
+@pytest.mark.parametrize(
+    ("level", "dtype", "device", "scales"),
+    [
+        ("O1", "float16", "gpu:0", True),
+        ("O2", "float16", "gpu:0", True),
+        ("O1", "bfloat16", "gpu:0", False),
+        ("O0", "float16", "gpu:0", False),
+        ("O1", "float16", "cpu", False),
+    ],
+)
+def test_the_loss_is_scaled_in_float16_on_a_gpu_only(calls, level, dtype, device, scales):
+    MixedPrecision(level, dtype, device)
+    assert calls["GradScaler"][1] == {"enable": scales}
+
+
+@pytest.mark.parametrize(
+    ("level", "device", "converts"), [("O1", "gpu:0", False), ("O2", "gpu:0", True), ("O2", "cpu", False)]
+)
+def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, device, converts):
+    MixedPrecision(level, "bfloat16", device).convert("model", "optimizer")
+    assert ("decorate" in calls) == converts
+    if converts:
+        arguments, keywords = calls["decorate"]
+        assert arguments == ("model", "optimizer")
+        assert (keywords["save_dtype"], keywords["dtype"]) == ("float32", "bfloat16")
+        assert set(keywords["excluded_layers"]) == {LayerNorm, LayerNorm2D}
+
+
+def test_a_gpu_without_the_precision_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: False)
+    with pytest.raises(UserError, match=r"amp.dtype: bfloat16, but gpu:0 cannot compute in it: use another"):
+        MixedPrecision("O1", "bfloat16", "gpu:0")
+
+
+@pytest.mark.parametrize(
+    ("level", "device", "words"),
+    [
+        ("O0", "cpu", "float32"),
+        ("O1", "cpu", "float32 (amp.level O1 does nothing on a CPU)"),
+        ("O2", "gpu:0", "bfloat16 (O2)"),
+    ],
+)
+def test_a_run_says_what_it_computes_in(calls, level, device, words):
+    assert MixedPrecision(level, "bfloat16", device).describe() == words
+
+
+def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step():
+    class Scaler:
+        """Scales by 8, takes it out again, and writes down the order."""
+
+        def __init__(self):
+            self.done = []
+
+        def scale(self, loss):
+            self.done.append("scale")
+            return loss * 8
+
+        def step(self, optimizer):
+            self.done.append("step")
+            for parameter in model.parameters():
+                parameter.grad.set_value(parameter.grad / 8)
+            optimizer.step()
+
+        def update(self):
+            self.done.append("update")
+
+    images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
+    results = []
+    scaler = Scaler()
+    for scaled in (False, True):
+        paddle.seed(1)
+        model = paddle.nn.Linear(6, 3)
+        state = new_state(model, learning_rate=0.1, weight_decay=0.01, total_steps=4)
+        if scaled:
+            state["precision"].scaler = scaler
+        loss, _ = train_step(state, images, labels, LabelSmoothingCrossEntropy())
+        results.append((loss.item(), model.weight.numpy().tolist()))
+    assert scaler.done == ["scale", "step", "update"]
+    assert results[0] == results[1]  # 8 is a power of two: nothing is rounded
