@@ -7,7 +7,7 @@ from models.layers import LayerNorm, LayerNorm2D
 from .errors import UserError
 
 LEVELS = ("O0", "O1", "O2")
-DTYPES = ("bfloat16", "float16")
+DTYPES = ("auto", "bfloat16", "float16")
 FLOAT32 = {"layer_norm", "softmax", "log_softmax", "nll_loss"}  # operators, beside those that Paddle itself keeps
 
 
@@ -17,7 +17,7 @@ class MixedPrecision:
     Args:
         level: `O0`: float32. `O1`: matrix products and convolutions in `dtype`, weights in float32. `O2`: the weights
             in `dtype` too, beside float32 ones in the optimizer; those of the norms stay in float32.
-        dtype: `bfloat16` or `float16`.
+        dtype: `bfloat16`, `float16`, or `auto`: bfloat16 where the GPU has it, else float16.
         device: as `select_device` names it; a CPU computes in float32 whatever the level is.
 
     Raises:
@@ -25,12 +25,13 @@ class MixedPrecision:
     """
 
     def __init__(self, level="O0", dtype="bfloat16", device="cpu"):
-        self.wanted, self.dtype = level, dtype
+        self.wanted = level
         self.level = "O0" if device == "cpu" else level
         has = {"bfloat16": paddle.amp.is_bfloat16_supported, "float16": paddle.amp.is_float16_supported}
-        if self.level != "O0" and not has[dtype]():
-            raise UserError(f"amp.dtype: {dtype}, but {device} cannot compute in it: use another or amp.level=O0")
-        self.scaler = paddle.amp.GradScaler(enable=self.level != "O0" and dtype == "float16")
+        self.dtype = ("bfloat16" if has["bfloat16"]() else "float16") if dtype == "auto" else dtype
+        if self.level != "O0" and not has[self.dtype]():
+            raise UserError(f"amp.dtype: {self.dtype}, but {device} cannot compute in it: use another or amp.level=O0")
+        self.scaler = paddle.amp.GradScaler(enable=self.level != "O0" and self.dtype == "float16")
 
     def autocast(self):
         """Return the context for a forward pass."""

@@ -85,8 +85,9 @@ class AmpConfig:
         choices=LEVELS,
     )
     dtype: str = option(
-        "16 bits of which kind: `bfloat16` (compute capability 8.0 and newer) or `float16` (with loss scaling)",
-        "bfloat16",
+        "16 bits of which kind: `bfloat16` (compute capability 8.0 and newer), `float16` (with loss scaling), or "
+        "`auto`: the first that the GPU has",
+        "auto",
         choices=DTYPES,
     )
 

@@ -3,7 +3,6 @@
 import paddle
 import pytest
 
-from engine import amp
 from engine.amp import MixedPrecision
 from engine.errors import UserError
 from engine.losses import LabelSmoothingCrossEntropy
@@ -31,7 +30,7 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])
-@pytest.mark.parametrize("dtype", amp.DTYPES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_softmax_and_loss_in_float32(calls, level, dtype):
     MixedPrecision(level, dtype, "gpu:0").autocast()
     _, keywords = calls["auto_cast"]
@@ -65,6 +64,14 @@ def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, dev
         assert arguments == ("model", "optimizer")
         assert (keywords["save_dtype"], keywords["dtype"]) == ("float32", "bfloat16")
         assert set(keywords["excluded_layers"]) == {LayerNorm, LayerNorm2D}
+
+
+@pytest.mark.parametrize(("bfloat16", "chosen"), [(True, "bfloat16"), (False, "float16")])
+def test_auto_takes_bfloat16_where_the_gpu_has_it(calls, monkeypatch, bfloat16, chosen):
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: bfloat16)
+    MixedPrecision("O1", "auto", "gpu:0").autocast()
+    assert calls["auto_cast"][1]["dtype"] == chosen
+    assert calls["GradScaler"][1] == {"enable": chosen == "float16"}
 
 
 def test_a_gpu_without_the_precision_is_told_in_one_line(monkeypatch):

@@ -61,7 +61,7 @@ def test_tiny_is_the_notebooks_recipe():
         "optimizer.learning_rate": 1e-4,
         "optimizer.weight_decay": 1e-5,
         "amp.level": "O0",
-        "amp.dtype": "bfloat16",
+        "amp.dtype": "auto",
         "train.epochs": 100,
         "train.seed": 42,
         "train.log_interval": 10,

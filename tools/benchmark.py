@@ -1,0 +1,129 @@
+"""Time the model, its training step, the data pipelines, training end to end, saving; alone or against another model.
+
+Parts, each after a warm-up, as the median (min to max) of --steps turns; a turn is one step, on a GPU ten:
+  forward     the model in eval mode, without gradients
+  train_step  loss, backward, optimizer
+  pipelines   each data pipeline alone, in one process (no workers), up to the batch that is ready
+  end_to_end  loader (as configured) and training step, and the share of the time spent waiting for data
+  save        weights and optimizer state, into the system's temporary folder: seconds in place of images/s
+Pictures of forward and train_step are random. The others read data.file, or random pictures if it is not there.
+
+--against FILE.py times another implementation in turns with this one. FILE.py gives build(variant, num_classes) -> a
+paddle.nn.Layer and may give loss(logits, labels); it is trained by plain Adam. A ratio above 1: this project is faster.
+--amp changes this project's steps only.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ENVIRON = dict(os.environ)  # the user's own: this project and Paddle add to it when they are imported
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import json
+
+from engine.benchmark import COMPARED, PARTS, SETTINGS, measure, variants
+from engine.cli import Parser, run
+from engine.errors import UserError
+from engine.runtime import PROJECT
+
+
+def main():
+    arguments = parse()
+    parts = parts_of(arguments)
+    check(arguments, parts)
+    report = measure(
+        arguments.config,
+        overrides_of(arguments),
+        parts=parts,
+        steps=arguments.steps,
+        against=arguments.against,
+        settings=arguments.settings,
+        environ=ENVIRON,
+        say=lambda line: print(line, flush=True),
+    )
+    if arguments.json:
+        write(arguments.json, {"arguments": vars(arguments), **report})
+        print(f"written: {arguments.json}")
+
+
+def parse():
+    parser = Parser(
+        __doc__, "python tools/benchmark.py --variant tiny --batch 16 --against other.py --json result.json"
+    )
+    parser.add_config(default=str(PROJECT / "configs" / "tiny_cifar10.yaml"))
+    parser.add_argument("--variant", metavar="NAME", help="tiny, small, ..., micro: short for model.name")
+    parser.add_argument("--batch", type=int, metavar="N", help="short for data.batch_size")
+    parser.add_argument("--amp", metavar="LEVEL", help="O0, O1 or O2: short for amp.level")
+    parser.add_argument("--pipeline", metavar="NAME", help="short for data.pipeline, for end_to_end")
+    parser.add_argument("--device", metavar="NAME", help="short for device")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="turns of each part (default: %(default)s)")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}, with commas between")
+    parser.add_argument("--against", type=Path, metavar="FILE.py", help="another implementation of the model")
+    parser.add_argument(
+        "--settings",
+        choices=SETTINGS,
+        default=SETTINGS[0],
+        help="what the other implementation is given: all of ours but Paddle's flags (same, the default), all of ours "
+        "(flags), every core and no more (threads), nothing (stock)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
+    return parser.parse_args()
+
+
+def parts_of(arguments):
+    """Return the parts to measure, in their order; UserError for one that there is not."""
+    if arguments.only is None:
+        return list(PARTS)
+    chosen = [name.strip() for name in arguments.only.split(",")]
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        raise UserError(f"--only {arguments.only}: no part {unknown[0]!r}; valid: {', '.join(PARTS)}")
+    return [name for name in PARTS if name in chosen]
+
+
+def check(arguments, parts):
+    """Find out now, not after minutes of measuring."""
+    if arguments.steps < 1:
+        raise UserError(f"--steps {arguments.steps}: give 1 or more")
+    if arguments.batch is not None and arguments.batch < 1:
+        raise UserError(f"--batch {arguments.batch}: give 1 or more")
+    if arguments.against and not arguments.against.is_file():
+        raise UserError(f"--against {arguments.against}: no such file")
+    if arguments.against and not set(parts) & set(COMPARED):
+        raise UserError(f"--against compares {' and '.join(COMPARED)}: have one of them in --only")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise UserError(f"--json {arguments.json}: there is no folder {arguments.json.absolute().parent}")
+
+
+def overrides_of(arguments):
+    """Return the config's overrides: those of -o, then what the short options stand for."""
+    model = arguments.variant
+    if model is not None:
+        names = variants()
+        if model not in names:
+            raise UserError(f"--variant {model}: valid: {', '.join(names)}")
+        model = names[model]
+    short = {
+        "model.name": model,
+        "data.batch_size": arguments.batch,
+        "amp.level": arguments.amp,
+        "data.pipeline": arguments.pipeline,
+        "device": arguments.device,
+    }
+    return [*arguments.override, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+
+
+def write(file, report):
+    """Put the report at `file` so that it is there whole or not at all."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        temporary.write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"--json {file} cannot be written ({error}): choose another") from error
+
+
+if __name__ == "__main__":
+    run(main)
