@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import archives
+import numpy as np
+import paddle
 import pytest
 
 from data import download as downloading
+from data.fast import FastEvalLoader, FastTrainLoader
 from engine import build, config as configs
 
 MICRO = Path(__file__).parents[1] / "configs" / "micro_cifar10.yaml"
@@ -38,6 +41,43 @@ def test_the_loaders_get_the_configs_values(tmp_path):
     assert train.num_workers == val.num_workers == 3
     assert train.dataset.seed == train.batch_sampler.seed == 5
     assert train.dataset[0, 0][0].shape == val.dataset[0][0].shape == (3, 40, 40)
+
+
+def test_the_fast_loaders_get_the_configs_values(tmp_path):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
+    values = ["data.pipeline=fast", "data.batch_size=7", "data.num_workers=3", "data.image_size=40", "train.seed=5"]
+    config = configs.load(MICRO, [f"data.file={archive}", *values])
+    dataset = build.build_dataset(config)
+    train, val = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
+    assert (type(train), type(val)) == (FastTrainLoader, FastEvalLoader)
+    assert (train.num_workers, train.on_device) == (3, False)
+    assert train.dataset.seed == train.batch_sampler.seed == 5
+    assert [list(images.shape) for images, _ in train] == 7 * [[7, 3, 40, 40]]
+    assert [list(images.shape) for images, _ in val] == [[7, 3, 40, 40], [2, 3, 40, 40]]
+
+
+@pytest.mark.parametrize(("device", "on_device"), [("cpu", False), ("gpu:0", True)])
+def test_the_fast_pipeline_augments_on_a_gpu_and_not_on_a_cpu(tmp_path, monkeypatch, device, on_device):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))
+    config = configs.load(MICRO, [f"data.file={archive}", "data.pipeline=fast", "data.batch_size=4"])
+    dataset = build.build_dataset(config)
+    monkeypatch.setattr(paddle, "get_device", lambda: device)
+    assert build.build_train_loader(config, dataset).on_device == on_device
+
+
+def test_a_static_model_computes_and_learns_as_before_for_batches_of_any_size():
+    model = build.build_model(configs.load(MICRO))
+    images = [paddle.to_tensor(np.random.RandomState(n).standard_normal((n, 3, 32, 32)), "float32") for n in (4, 3)]
+    before = [model(batch).numpy() for batch in images]
+    model(images[0]).square().mean().backward()
+    gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+    model.clear_gradients()
+    build.make_static(model, 32)
+    for batch, logits in zip(images, before, strict=True):
+        np.testing.assert_allclose(model(batch).numpy(), logits, rtol=0, atol=1e-5)
+    model(images[0]).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), gradients[name], rtol=0, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("wanted", [True, False])

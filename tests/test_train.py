@@ -72,6 +72,27 @@ def test_a_run_leaves_its_files(trained):
     }
 
 
+def test_the_log_says_what_is_computed_in_what(trained, archive, tmp_path, monkeypatch):
+    assert "computing in float32\n" in (trained / "train.log").read_text()
+    train(monkeypatch, archive, tmp_path / "amp", "amp.level=O1", "train.epochs=1")
+    log = (tmp_path / "amp" / "train.log").read_text()
+    assert "computing in float32 (amp.level O1 does nothing on a CPU)\n" in log
+
+
+def test_a_compiled_run_starts_as_another_and_ends(trained, archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "static", "train.to_static=true", "train.epochs=1")
+    ours, plain = (read_history(folder / "history.csv") for folder in (tmp_path / "static", trained))
+    assert ours[0].loss == pytest.approx(plain[0].loss, abs=1e-5)
+    assert (tmp_path / "static" / "final_model.pdparams").exists()
+
+
+def test_the_fast_pipeline_trains_the_same_bit_for_bit_whatever_the_number_of_workers(archive, tmp_path, monkeypatch):
+    for workers in (0, 2):
+        settings = ("data.pipeline=fast", f"data.num_workers={workers}")
+        train(monkeypatch, archive, tmp_path / str(workers), *settings)
+    assert_same_weights(*(tmp_path / str(workers) / "final_model.pdparams" for workers in (0, 2)))
+
+
 def test_history_has_every_recorded_point(trained):
     assert (
         (trained / "history.csv").read_text().splitlines()[0]
