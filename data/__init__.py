@@ -5,10 +5,11 @@ from paddle.io import BatchSampler, DataLoader
 
 from .cifar10 import Cifar10, DataError, Split, load
 from .fast import FastEvalLoader, FastTrainLoader
-from .host import EvaluationPictures, TrainingPictures, unnormalise
+from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, unnormalise
 from .sampler import EpochBatchSampler
 
 __all__ = [
+    "Augmentation",
     "Cifar10",
     "DataError",
     "EpochBatchSampler",
@@ -20,7 +21,17 @@ __all__ = [
 ]
 
 
-def build_train_loader(split, *, batch_size, image_size, num_workers, seed, pipeline="host", on_device=False):
+def build_train_loader(
+    split,
+    *,
+    batch_size,
+    image_size,
+    num_workers,
+    seed,
+    augmentation=AS_THE_NOTEBOOK,
+    pipeline="host",
+    on_device=False,
+):
     """Return a loader of batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) to train on.
 
     Call `loader.batch_sampler.set_epoch(epoch)` before each epoch.
@@ -43,10 +54,11 @@ def build_train_loader(split, *, batch_size, image_size, num_workers, seed, pipe
             image_size=image_size,
             num_workers=num_workers,
             seed=seed,
+            augmentation=augmentation,
             on_device=on_device,
         )
     sampler = EpochBatchSampler(len(split), batch_size, seed)
-    return _loader(TrainingPictures(split, image_size, seed), sampler, num_workers)
+    return _loader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
 
 
 def build_eval_loader(split, *, batch_size, image_size, num_workers, pipeline="host"):

@@ -14,14 +14,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle.vision.transforms import functional as V
 
-from .host import MEAN, STD
+from .host import AS_THE_NOTEBOOK, MEAN, STD
 
-SCALE = (0.6, 1.0)  # of the crop's area, in the picture's
 RATIO = (3 / 4, 4 / 3)  # of the crop's width, in its height
 TRIES = 10
-JITTER = 0.2
 PIVOT = 74  # about which paddle.vision's cv2 backend stretches contrast, whatever the picture's mean
-DEGREES = 20
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
 # OpenCV's weights for BGR. The pictures are RGB, so red gets blue's weight: paddle.vision does not swap them either.
 GREY = (0.114, 0.587, 0.299)
@@ -51,26 +48,28 @@ class Params:
         return self.map(lambda values: paddle.to_tensor(values.astype(np.float32)))
 
 
-def sample(rng, n, height=32, width=32):
+def sample(rng, n, height=32, width=32, augmentation=AS_THE_NOTEBOOK):
     """Draw, from a numpy Generator, how n pictures of height x width are augmented.
 
     The distributions are those of the notebook's transforms, saturation's included: paddle.vision draws a factor
     f in 0.8..1.2, and where it applies it draws what it really uses, in 1-f..1+f.
     """
-    strength = rng.uniform(1 - JITTER, 1 + JITTER, (n, 3))
-    strength[:, SATURATION] = rng.uniform(np.maximum(0, 1 - strength[:, SATURATION]), 1 + strength[:, SATURATION])
+    jitter, rotation = augmentation.jitter, augmentation.rotation
+    factor = rng.uniform(1 - jitter, 1 + jitter, (n, 3))
+    if jitter:
+        factor[:, SATURATION] = rng.uniform(np.maximum(0, 1 - factor[:, SATURATION]), 1 + factor[:, SATURATION])
     return Params(
-        box=_boxes(rng, n, height, width),
+        box=_boxes(rng, n, height, width, augmentation.crop),
         order=rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1),
-        factor=strength.astype(np.float32),
+        factor=factor.astype(np.float32),
         flip=rng.random(n) < 0.5,
-        angle=rng.uniform(-DEGREES, DEGREES, n).astype(np.float32),
+        angle=rng.uniform(-rotation, rotation, n).astype(np.float32),
     )
 
 
-def _boxes(rng, n, height, width):
+def _boxes(rng, n, height, width, least):
     """Draw crops as `RandomResizedCrop` does: the first of ten that fits; if none does, the middle of the picture."""
-    area = rng.uniform(*SCALE, (TRIES, n)) * height * width
+    area = rng.uniform(least, 1, (TRIES, n)) * height * width
     ratio = np.exp(rng.uniform(*np.log(RATIO), (TRIES, n)))
     heights = np.rint(np.sqrt(area / ratio)).astype(np.int64)
     widths = np.rint(np.sqrt(area * ratio)).astype(np.int64)

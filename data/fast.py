@@ -24,16 +24,17 @@ AHEAD = 2  # batches that lie ready beyond those in the works
 class AugmentedPictures(Dataset):
     """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
 
-    def __init__(self, split, image_size, seed, make):
+    def __init__(self, split, image_size, seed, augmentation, make):
         super().__init__()
-        self.split, self.image_size, self.seed, self.make = split, image_size, seed, make
+        self.split, self.image_size, self.seed = split, image_size, seed
+        self.augmentation, self.make = augmentation, make
         self._epoch, self._params = None, None
 
     def params(self, epoch):
         """Return how each picture of the split is augmented in an epoch."""
         if epoch != self._epoch:
             rng = np.random.default_rng([self.seed, epoch, AUGMENTATION])
-            self._params = augment.sample(rng, len(self.split), *self.split.images.shape[1:3])
+            self._params = augment.sample(rng, len(self.split), *self.split.images.shape[1:3], self.augmentation)
             self._epoch = epoch
         return self._params
 
@@ -54,9 +55,9 @@ class FastTrainLoader:
         on_device: keep the split on Paddle's current device and augment there; no thread is started.
     """
 
-    def __init__(self, split, *, batch_size, image_size, num_workers, seed, on_device):
+    def __init__(self, split, *, batch_size, image_size, num_workers, seed, augmentation, on_device):
         make = _by_ops if on_device else augment.apply_cv2
-        self.dataset = AugmentedPictures(split, image_size, seed, make)
+        self.dataset = AugmentedPictures(split, image_size, seed, augmentation, make)
         self.batch_sampler = EpochBatchSampler(len(split), batch_size, seed)
         self.num_workers, self.on_device = num_workers, on_device
         if on_device:

@@ -5,6 +5,7 @@ What a picture becomes depends on (seed, epoch, index) alone, not on which worke
 
 import contextlib
 import random
+from dataclasses import dataclass
 
 import numpy as np
 from paddle.io import Dataset
@@ -15,14 +16,27 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def training_transform(image_size):
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly training pictures are changed; the defaults are the notebook's."""
+
+    crop: float = 0.6  # the least share of a picture's area that is kept
+    jitter: float = 0.2  # of brightness, contrast and saturation
+    rotation: float = 20.0  # degrees to either side
+
+
+AS_THE_NOTEBOOK = Augmentation()
+
+
+def training_transform(image_size, augmentation=AS_THE_NOTEBOOK):
     """uint8 [h, w, 3] -> float32 [3, image_size, image_size], augmented and normalised."""
+    jitter = augmentation.jitter
     return T.Compose(
         [
-            T.RandomResizedCrop(image_size, scale=(0.6, 1.0)),
-            T.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            T.RandomResizedCrop(image_size, scale=(augmentation.crop, 1.0)),
+            T.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
             T.RandomHorizontalFlip(0.5),
-            T.RandomRotation(20),
+            T.RandomRotation(augmentation.rotation),
             normalise,
         ]
     )
@@ -51,10 +65,10 @@ def unnormalise(images):
 class TrainingPictures(Dataset):
     """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
 
-    def __init__(self, split, image_size, seed):
+    def __init__(self, split, image_size, seed, augmentation):
         super().__init__()
         self.split, self.seed = split, seed
-        self.transform = training_transform(image_size)
+        self.transform = training_transform(image_size, augmentation)
 
     def __getitem__(self, key):
         epoch, index = key

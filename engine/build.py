@@ -42,6 +42,7 @@ def build_train_loader(config, dataset):
             image_size=config.data.image_size,
             num_workers=config.data.num_workers,
             seed=config.train.seed,
+            augmentation=data.Augmentation(config.data.crop, config.data.jitter, config.data.rotation),
             pipeline=config.data.pipeline,
             on_device=paddle.get_device() != "cpu",
         )

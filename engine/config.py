@@ -61,6 +61,9 @@ class DataConfig:
     )
     num_workers: int = option("worker processes; 0 works in the main one; changes no picture", low=0, below=257)
     image_size: int = option("side in pixels that pictures are resized to", low=32, below=4097)
+    crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, below=1)
+    jitter: float = option("random change of brightness, contrast and saturation", 0.2, low=0, below=1)
+    rotation: float = option("random rotation by up to so many degrees", 20.0, low=0, below=180)
     holdout: int = option(
         "validate on that many pictures held out of the training set, not on the test set", 0, low=0, below=2**31
     )

@@ -44,6 +44,20 @@ def add_row(x, row):
     return _AddRow.apply(x, row) if _applies(x) else x + row
 
 
+def depthwise_conv2d(x, weight, bias, stride, padding):
+    """Convolve each channel by itself: x [B, C, H, W], weight [D, 1, k, k], bias [D] or None -> [B, D, H', W'].
+
+    D is a multiple of C. On a CPU it is a product with each pixel's k * k neighbours.
+    """
+    (B, C), (D, _, k, _) = x.shape[:2], weight.shape
+    if not _applies(x):
+        return F.conv2d(x, weight, bias, stride, padding, groups=C)
+    H, W = (1 + (side + 2 * padding - k) // stride for side in x.shape[2:])
+    neighbours = F.unfold(x, k, stride, padding).reshape([B, C, k * k, H * W])
+    y = paddle.matmul(weight.reshape([1, C, D // C, k * k]), neighbours).reshape([B, D, H, W])
+    return y if bias is None else y + bias.reshape([1, D, 1, 1])
+
+
 def _applies(x):
     return _enabled and paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
 

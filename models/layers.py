@@ -54,6 +54,20 @@ class LayerNorm2D(nn.Layer):
         return x.transpose([0, 3, 1, 2])  # B, C, H, W
 
 
+class DepthwiseConv2D(nn.Conv2D):
+    """A 3 x 3 convolution of each channel by itself: [B, in, H, W] -> [B, out, H', W'], out a multiple of in."""
+
+    def __init__(self, in_channels, out_channels, stride=1, bias=True):
+        bias_attr = None if bias else False
+        super().__init__(
+            in_channels, out_channels, 3, stride=stride, padding=1, groups=in_channels, bias_attr=bias_attr
+        )
+        self.stride = stride
+
+    def forward(self, x):
+        return cpu.depthwise_conv2d(x, self.weight, self.bias, self.stride, padding=1)
+
+
 class Mlp(nn.Layer):
     """Two linear layers with an exact (erf) GELU between them: [..., C] -> [..., C]."""
 

@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from .attention import Attention
-from .layers import DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
+from .layers import DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
 from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
@@ -79,8 +79,7 @@ class Projection(nn.Layer):
         if mode == "sc":
             if dim % in_dim:
                 raise ValueError(f"downsampling 'sc' cannot go from {in_dim} to {dim} channels: give a multiple")
-            conv = nn.Conv2D(in_dim, dim, kernel_size=3, stride=2, padding=1, groups=in_dim)
-            self.proj = nn.Sequential(LayerNorm2D(in_dim), nn.GELU(), conv)
+            self.proj = nn.Sequential(LayerNorm2D(in_dim), nn.GELU(), DepthwiseConv2D(in_dim, dim, stride=2))
         elif in_dim == dim:
             self.proj = nn.Sequential(nn.Identity())
         else:
@@ -130,7 +129,7 @@ class Stage(nn.Layer):
         self.ws, self.padding_mask = ws, padding_mask
         encoders = [R2LEncoder(dim, ws=ws, drop_path_rate=rate, **encoder) for rate in drop_path_rates]
         self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
-        self.peg = nn.Conv2D(dim, dim, kernel_size=3, padding=1, groups=dim, bias_attr=False) if peg else None
+        self.peg = DepthwiseConv2D(dim, dim, bias=False) if peg else None
 
     def forward(self, regional, local, regional_only=False):
         """`regional_only` leaves out what only the local map would need, and returns None for it."""

@@ -56,6 +56,24 @@ def test_the_fast_loaders_get_the_configs_values(tmp_path):
     assert [list(images.shape) for images, _ in val] == [[7, 3, 40, 40], [2, 3, 40, 40]]
 
 
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_the_augmentation_is_as_strong_as_the_config_says(tmp_path, pipeline):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))
+    values = ["data.crop=0.9", "data.jitter=0", "data.rotation=0", "data.batch_size=4", f"data.pipeline={pipeline}"]
+    config = configs.load(MICRO, [f"data.file={archive}", *values])
+    loader = build.build_train_loader(config, build.build_dataset(config))
+    if pipeline == "host":
+        crop, jitter, _, rotation = loader.dataset.transform.transforms[:-1]
+        assert crop.scale == (0.9, 1.0)
+        assert (jitter.brightness, jitter.contrast, jitter.saturation) == (0, 0, 0)
+        assert tuple(rotation.degrees) == (0, 0)
+    else:
+        params = loader.dataset.params(0)
+        assert (params.box[:, 2] * params.box[:, 3]).min() >= 0.85 * 32 * 32
+        np.testing.assert_array_equal(params.factor, 1)
+        np.testing.assert_array_equal(params.angle, 0)
+
+
 @pytest.mark.parametrize(("device", "on_device"), [("cpu", False), ("gpu:0", True)])
 def test_the_fast_pipeline_augments_on_a_gpu_and_not_on_a_cpu(tmp_path, monkeypatch, device, on_device):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))

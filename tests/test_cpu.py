@@ -14,6 +14,11 @@ OPERATIONS = {
     "linear of two axes": (cpu.linear, [7, 8], [8, 8], [8]),
     "layer_norm": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-6), [3, 5, 16], [16], [16]),
     "layer_norm of a map": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5), [2, 4, 4, 32], [32], [32]),
+    "depthwise_conv2d, stride 2": (
+        lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2, 1),
+        *([2, 4, 7, 6], [8, 1, 3, 3], [8]),
+    ),
+    "depthwise_conv2d, no bias": (lambda x, w: cpu.depthwise_conv2d(x, w, None, 1, 1), [2, 4, 5, 9], [4, 1, 3, 3]),
     "add_row": (cpu.add_row, [6, 40], [40]),
 }
 
