@@ -1,10 +1,9 @@
 """Multiply-adds of a model, counted as the paper counts them."""
 
 import paddle
-from paddle import nn
 
 from models.attention import Attention
-from models.layers import DepthwiseConv2D, Linear
+from models.layers import Conv2D, DepthwiseConv2D, Linear
 
 
 def count_multiply_adds(model, height, width):
@@ -28,7 +27,7 @@ def count_multiply_adds(model, height, width):
         sequences, N, C = output.shape
         total += 2 * sequences * N * N * C  # q k^T and weights v
 
-    counters = {nn.Conv2D: conv, DepthwiseConv2D: conv, Linear: linear, Attention: attention}
+    counters = {Conv2D: conv, DepthwiseConv2D: conv, Linear: linear, Attention: attention}
     hooks = [
         layer.register_forward_post_hook(counters[type(layer)])
         for layer in model.sublayers()

@@ -44,6 +44,13 @@ def add_row(x, row):
     return _AddRow.apply(x, row) if _applies(x) else x + row
 
 
+def conv2d(x, weight, bias, stride, padding):
+    """Convolve x [B, C, H, W] with weight [D, C, k, k], and add bias [D] -> [B, D, H', W']."""
+    if not _applies(x):
+        return F.conv2d(x, weight, bias, stride, padding)
+    return _add_channels(F.conv2d(x, weight, None, stride, padding), bias)
+
+
 def depthwise_conv2d(x, weight, bias, stride, padding):
     """Convolve each channel by itself: x [B, C, H, W], weight [D, 1, k, k], bias [D] or None -> [B, D, H', W'].
 
@@ -55,7 +62,14 @@ def depthwise_conv2d(x, weight, bias, stride, padding):
     H, W = (1 + (side + 2 * padding - k) // stride for side in x.shape[2:])
     neighbours = F.unfold(x, k, stride, padding).reshape([B, C, k * k, H * W])
     y = paddle.matmul(weight.reshape([1, C, D // C, k * k]), neighbours).reshape([B, D, H, W])
-    return y if bias is None else y + bias.reshape([1, D, 1, 1])
+    return y if bias is None else _add_channels(y, bias)
+
+
+def _add_channels(x, bias):
+    """x [B, D, H, W] + bias [D], as one long row that is added to each picture."""
+    _, D, H, W = x.shape
+    row = paddle.matmul(bias.unsqueeze(1), paddle.ones([1, H * W])).flatten()
+    return add_row(x.reshape([-1, D * H * W]), row).reshape([-1, D, H, W])
 
 
 def _applies(x):

@@ -54,6 +54,17 @@ class LayerNorm2D(nn.Layer):
         return x.transpose([0, 3, 1, 2])  # B, C, H, W
 
 
+class Conv2D(nn.Conv2D):
+    """A convolution with bias: [B, in, H, W] -> [B, out, H', W']."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0):
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x):
+        return cpu.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
 class DepthwiseConv2D(nn.Conv2D):
     """A 3 x 3 convolution of each channel by itself: [B, in, H, W] -> [B, out, H', W'], out a multiple of in."""
 

@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from .attention import Attention
-from .layers import DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
+from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
 from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
@@ -33,18 +33,18 @@ class LocalPatchEmbed(nn.Layer):
                     f"not {patch_size} and {dim}: change these or use '1conv' or 'linear'"
                 )
             self.proj = nn.Sequential(
-                nn.Conv2D(in_chans, dim // 4, kernel_size=3, stride=2, padding=1),
+                Conv2D(in_chans, dim // 4, kernel_size=3, stride=2, padding=1),
                 LayerNorm2D(dim // 4),
                 nn.GELU(),
-                nn.Conv2D(dim // 4, dim // 2, kernel_size=3, stride=2, padding=1),
+                Conv2D(dim // 4, dim // 2, kernel_size=3, stride=2, padding=1),
                 LayerNorm2D(dim // 2),
                 nn.GELU(),
-                nn.Conv2D(dim // 2, dim, kernel_size=3, stride=1, padding=1),
+                Conv2D(dim // 2, dim, kernel_size=3, stride=1, padding=1),
             )
         elif conv_type == "1conv":
-            self.proj = nn.Conv2D(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1)
+            self.proj = Conv2D(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1)
         else:
-            self.proj = nn.Conv2D(in_chans, dim, patch_size, stride=patch_size)
+            self.proj = Conv2D(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x):
         return self.proj(x)
@@ -56,7 +56,7 @@ class RegionalPatchEmbed(nn.Layer):
     def __init__(self, patch_size, in_chans, dim):
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2D(in_chans, dim, patch_size, stride=patch_size)
+        self.proj = Conv2D(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x):
         k, (height, width) = self.patch_size, x.shape[2:]
@@ -299,11 +299,11 @@ def _check_choice(name, value, choices):
         raise ValueError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")
 
 
-def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, patch_size=4, img_size=224):
+def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, img_size=224):
     stages = range(len(depth))
     return {
         "img_size": img_size,
-        "patch_size": patch_size,
+        "patch_size": 4,
         "patch_conv_type": patch_conv_type,
         "embed_dim": (dim, *(dim * 2**i for i in stages)),
         "num_heads": tuple(num_heads * 2**i for i in stages),
@@ -326,5 +326,5 @@ VARIANTS = {
     "regionvit_small_w14_peg_224": _variant(96,   3, (2, 2,  8, 2), "3conv",  14, peg=True),
     "regionvit_base_w14_224": _variant(  128,     4, (2, 2, 14, 2), "1conv",  14),
     "regionvit_base_w14_peg_224": _variant(128,   4, (2, 2, 14, 2), "1conv",  14, peg=True),
-    "regionvit_micro_32": _variant(       32,     2, (2, 2,  2),    "1conv",   4, patch_size=2, img_size=32),
+    "regionvit_micro_32": _variant(       96,     3, (2, 3),        "3conv",   4, img_size=32),
 }  # fmt: skip

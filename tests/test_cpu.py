@@ -14,6 +14,7 @@ OPERATIONS = {
     "linear of two axes": (cpu.linear, [7, 8], [8, 8], [8]),
     "layer_norm": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-6), [3, 5, 16], [16], [16]),
     "layer_norm of a map": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5), [2, 4, 4, 32], [32], [32]),
+    "conv2d": (lambda x, w, b: cpu.conv2d(x, w, b, 2, 1), [2, 3, 8, 6], [5, 3, 3, 3], [5]),
     "depthwise_conv2d, stride 2": (
         lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2, 1),
         *([2, 4, 7, 6], [8, 1, 3, 3], [8]),
