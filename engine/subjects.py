@@ -22,6 +22,7 @@ from .errors import UserError
 WARM_UP = 2  # turns: the first allocates, and chooses kernels where there is a choice
 STEPS_ON_A_GPU = 10  # a turn: waiting after each step would empty the GPU's queue, as training does not
 BATCHES = 8  # a turn of a pipeline: loaders fetch a few ahead, which single ones would show as bursts
+VIEWS = {"reshape", "flatten", "transpose", "slice", "split_with_num", "split"}  # no work on a device: not counted
 
 
 def short_name(name):
@@ -160,7 +161,8 @@ def _counts(roots, on_gpu):
     """Count the profiler's events below its roots, one a thread."""
     nodes = [node for root in roots for node in _below(root)]
     # One event a kernel that an operator runs: Paddle 2.6 calls it "compute", 3.x "kernel launch".
-    counts = {"operators_per_step": sum(node.name.endswith((" compute", " kernel launch")) for node in nodes)}
+    run = [node.name.split()[0] for node in nodes if node.name.endswith((" compute", " kernel launch"))]
+    counts = {"operators_per_step": sum(name.removesuffix("_grad") not in VIEWS for name in run)}
     if on_gpu:
         calls = [call for node in nodes for call in node.runtime_node]
         kinds = [event.type.name for call in calls for event in call.device_node]

@@ -16,6 +16,7 @@ from data import unnormalise
 from . import checkpoint, plots
 from .amp import MixedPrecision
 from .metrics import Meter
+from .optimizer import Adam
 from .records import HISTORY, Point, has_progress_bar
 
 GRID = 18  # pictures in the grids, as in the notebook
@@ -24,12 +25,7 @@ GRID = 18  # pictures in the grids, as in the notebook
 def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
     """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
     schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
-    optimizer = paddle.optimizer.Adam(
-        schedule,
-        parameters=model.parameters(),
-        weight_decay=weight_decay,
-        use_multi_tensor=True,  # on a GPU a few launches instead of one for each parameter
-    )
+    optimizer = Adam(schedule, model.parameters(), l2=weight_decay)
     precision = precision or MixedPrecision()
     precision.convert(model, optimizer)
     return {

@@ -11,6 +11,7 @@ import pytest
 
 from engine import benchmark
 from engine.errors import UserError
+from models import build_model
 
 PROJECT = Path(__file__).parents[1]
 MICRO = PROJECT / "configs" / "micro_cifar10.yaml"
@@ -78,7 +79,9 @@ def test_every_pipeline_is_timed(report):
 
 def test_saving_is_timed_in_seconds(report):
     assert_rate(report["save"], "seconds")
-    assert report["save"]["megabytes"] == pytest.approx(3 * 0.54 * 4, rel=0.05)  # weights and Adam's two moments
+    model = build_model("regionvit_micro_32", num_classes=10)
+    numbers = 3 * sum(int(parameter.size) for parameter in model.parameters())  # weights and Adam's two moments
+    assert report["save"]["megabytes"] == pytest.approx(4 * numbers / 1e6, rel=0.05)
 
 
 def test_a_share_of_time_is_spent_waiting(report):
@@ -93,11 +96,14 @@ def test_another_implementation_is_timed_in_turns(report):
         assert theirs["peak_memory_mb"] > 10
 
 
-def test_one_model_has_as_many_operators_on_either_side(report):
-    for part, margin in (("forward", 0.01), ("train_step", 0.1)):  # optimizers may be told to do more at a time
-        theirs, ours = report["against"][part]["operators_per_step"], report[part]["operators_per_step"]
-        assert theirs == pytest.approx(ours, rel=margin)
-    assert report["train_step"]["operators_per_step"] > 2 * report["forward"]["operators_per_step"] > 200
+def test_one_model_has_as_many_operators_on_either_side_but_for_the_optimizer(report):
+    ours, theirs = (
+        {part: side[part]["operators_per_step"] for part in benchmark.COMPARED} for side in (report, report["against"])
+    )
+    assert ours["forward"] == pytest.approx(theirs["forward"], rel=0.01)
+    assert (
+        100 < 2 * ours["forward"] < ours["train_step"] < theirs["train_step"]
+    )  # plain Adam goes parameter by parameter
 
 
 def test_the_report_says_what_was_measured_where_and_when(report):

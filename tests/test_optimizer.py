@@ -1,0 +1,31 @@
+import numpy as np
+import paddle
+import pytest
+from reference import fill
+
+from engine.optimizer import Adam
+from models import build_model
+
+
+def paddles_own(schedule, parameters, l2):
+    return paddle.optimizer.Adam(schedule, parameters=parameters, weight_decay=l2, use_multi_tensor=True)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_adam_with_l2_moves_the_weights_as_paddles_own_bit_for_bit(l2):
+    images = paddle.to_tensor(np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32"))
+    results = []
+    for optimizer_of in (Adam, paddles_own):
+        model = fill(build_model("regionvit_micro_32", num_classes=10))
+        schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=4)
+        optimizer = optimizer_of(schedule, model.parameters(), l2)
+        for _ in range(3):
+            model(images).square().mean().backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.clear_grad()
+        moments = [value.numpy() for value in optimizer.state_dict().values() if isinstance(value, paddle.Tensor)]
+        results.append([*(parameter.numpy() for parameter in model.parameters()), *moments])
+    assert len(results[0]) == 5 * len(model.parameters())  # weights, two moments, two powers of beta
+    for ours, paddles in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, paddles)
