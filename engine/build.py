@@ -42,12 +42,17 @@ def build_train_loader(config, dataset):
             image_size=config.data.image_size,
             num_workers=config.data.num_workers,
             seed=config.train.seed,
-            augmentation=data.Augmentation(config.data.crop, config.data.jitter, config.data.rotation),
+            augmentation=build_augmentation(config),
             pipeline=config.data.pipeline,
             on_device=paddle.get_device() != "cpu",
         )
     except data.DataError as error:
         raise UserError(str(error)) from error
+
+
+def build_augmentation(config):
+    """Return how strongly the config changes training pictures."""
+    return data.Augmentation(config.data.crop, config.data.jitter, config.data.rotation)
 
 
 def build_val_loader(config, dataset):

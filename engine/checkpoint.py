@@ -47,6 +47,8 @@ def optimizer_state(optimizer, model):
     state = {}
     for key, value in optimizer.state_dict().items():
         of_parameter = re.fullmatch(r"(.+\.[wb]_\d+)_(.+)", key)
+        if key == "master_weights":  # of amp.level O2, in float32
+            value = {names[name]: weights for name, weights in value.items()}
         state[f"{names[of_parameter[1]]}.{of_parameter[2]}" if of_parameter else key] = value
     return state
 

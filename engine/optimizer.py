@@ -21,11 +21,15 @@ class Adam(paddle.optimizer.Adam):
         if self.l2 == 0:
             return parameters_and_grads
         with_l2 = []
-        for _, pairs in itertools.groupby(parameters_and_grads, lambda pair: pair[1].dtype):
+        for _, pairs in itertools.groupby(sorted(parameters_and_grads, key=_dtype), _dtype):
             parameters, gradients = zip(*pairs, strict=True)
             rows = (_row(gradients) + _row(parameters) * self.l2).split([int(g.size) for g in gradients])
             with_l2 += [(p, row.reshape(p.shape)) for p, row in zip(parameters, rows, strict=True)]
         return with_l2
+
+
+def _dtype(parameter_and_gradient):
+    return str(parameter_and_gradient[1].dtype)
 
 
 def _row(tensors):

@@ -135,9 +135,11 @@ def evaluate(model, loader, criterion, num_classes, precision=None):
 
 
 def save(state, folder, name):
-    """Write weights and optimizer state as `<name>_model.pdparams` and `<name>_optimizer.pdopt`."""
+    """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`."""
     checkpoint.save(state["model"].state_dict(), folder / f"{name}_model.pdparams")
-    checkpoint.save(checkpoint.optimizer_state(state["optimizer"], state["model"]), folder / f"{name}_optimizer.pdopt")
+    optimizer = checkpoint.optimizer_state(state["optimizer"], state["model"])
+    scaler = state["precision"].scaler.state_dict()
+    checkpoint.save({**optimizer, **({"GradScaler": scaler} if scaler else {})}, folder / f"{name}_optimizer.pdopt")
 
 
 def augmented_grid(loader, classes):

@@ -4,9 +4,10 @@ import paddle
 import pytest
 
 from engine.amp import MixedPrecision
+from engine.checkpoint import optimizer_state
 from engine.errors import UserError
 from engine.losses import LabelSmoothingCrossEntropy
-from engine.trainer import new_state, train_step
+from engine.trainer import new_state, save, train_step
 from models.layers import LayerNorm, LayerNorm2D
 
 
@@ -125,3 +126,24 @@ def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step()
         results.append((loss.item(), model.weight.numpy().tolist()))
     assert scaler.done == ["scale", "step", "update"]
     assert results[0] == results[1]  # 8 is a power of two: nothing is rounded
+
+
+@pytest.mark.parametrize("saved", [{}, {"scale": 512.0, "incr_count": 3}])
+def test_a_scalers_state_is_saved_with_the_optimizers(tmp_path, saved):
+    class Scaler:
+        def state_dict(self):
+            return saved
+
+    state = new_state(paddle.nn.Linear(6, 3), learning_rate=0.1, weight_decay=0.0, total_steps=4)
+    state["precision"].scaler = Scaler()
+    save(state, tmp_path, "best")
+    assert paddle.load(str(tmp_path / "best_optimizer.pdopt")).get("GradScaler", {}) == saved
+
+
+def test_the_master_weights_of_o2_are_saved_under_the_models_names():
+    class Optimizer:
+        def state_dict(self):
+            return {"master_weights": {model.weight.name: "weights", model.bias.name: "bias"}}
+
+    model = paddle.nn.Linear(6, 3)
+    assert optimizer_state(Optimizer(), model) == {"master_weights": {"weight": "weights", "bias": "bias"}}

@@ -29,3 +29,14 @@ def test_adam_with_l2_moves_the_weights_as_paddles_own_bit_for_bit(l2):
     assert len(results[0]) == 5 * len(model.parameters())  # weights, two moments, two powers of beta
     for ours, paddles in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, paddles)
+
+
+def test_parameters_of_different_precision_get_their_own_l2():
+    random = np.random.RandomState(1)
+    kinds = [("float64", [3, 2]), ("float32", [5]), ("float64", [4]), ("float32", [1, 2, 2])]
+    pairs = [tuple(paddle.to_tensor(random.standard_normal(shape), dtype) for _ in range(2)) for dtype, shape in kinds]
+    optimizer = Adam(0.1, [paddle.create_parameter([1], "float32")], l2=0.5)
+    found = {id(parameter): gradient for parameter, gradient in optimizer.append_regularization_ops(pairs)}
+    for parameter, gradient in pairs:
+        assert found[id(parameter)].dtype == gradient.dtype
+        np.testing.assert_array_equal(found[id(parameter)].numpy(), (gradient + 0.5 * parameter).numpy())

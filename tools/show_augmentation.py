@@ -30,7 +30,8 @@ def main():
     select_device(config.device)
     dataset, size = build.build_dataset(config), config.data.image_size
     images, labels = dataset.train.images[: arguments.pictures], dataset.train.labels[: arguments.pictures]
-    params = augment.sample(np.random.default_rng(config.train.seed), len(images), *images.shape[1:3])
+    rng = np.random.default_rng(config.train.seed)
+    params = augment.sample(rng, len(images), *images.shape[1:3], build.build_augmentation(config))
     figure = draw(images, [dataset.classes[label] for label in labels], params, size)
     try:
         figure.savefig(arguments.output)
