@@ -4,13 +4,13 @@ An epoch's parameters are drawn at once, so what a picture becomes depends on (s
 threads make uint8 batches; on a GPU the pictures live on the device and are augmented there.
 """
 
-import functools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle.io import Dataset
 
 from . import augment
@@ -89,6 +89,7 @@ class FastTrainLoader:
 
         def launch(step):
             now = slice(step * batch_size, (step + 1) * batch_size)
+            # Paddle's documentation has uint8 for the CPU alone, its sources for the GPU too.
             images, labels = (paddle.gather(x, order[now]) for x in (self._images, self._labels))
             return augment.apply_ops(images, params[now], size), labels
 
@@ -103,7 +104,7 @@ class FastTrainLoader:
 class FastEvalLoader:
     """Batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) in order, nothing dropped.
 
-    The split lives on Paddle's current device, where resizing is two products of matrices.
+    The split lives on Paddle's current device, where resizing is one operator a batch.
     """
 
     def __init__(self, split, *, batch_size, image_size):
@@ -125,18 +126,10 @@ class FastEvalLoader:
 def resize(images, size):
     """Resize as cv2 does and normalise: uint8 tensor [n, h, w, 3] -> float32 [n, 3, size, size]."""
     x = images.transpose([0, 3, 1, 2]).astype("float32")
-    height, width = x.shape[2:]
-    if (height, width) != (size, size):
-        rows, columns = (_weights(side, size, paddle.get_device()) for side in (height, width))
-        x = paddle.floor(paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True) + 0.5)
+    if list(x.shape[2:]) != [size, size]:
+        # No products of matrices: on recent GPUs these are TF32, too coarse to round after.
+        x = paddle.floor(F.interpolate(x, [size, size], mode="bilinear", align_corners=False) + 0.5)
     return augment.normalise_levels(x)
-
-
-@functools.lru_cache
-def _weights(side, size, device):
-    """Bilinear weights [size, side] with pixels' middles half a pixel off their corners, and borders repeated."""
-    position = ((np.arange(size) + 0.5) * side / size - 0.5).clip(0, side - 1)
-    return paddle.to_tensor((1 - np.abs(position[:, None] - np.arange(side))).clip(0), "float32")
 
 
 def _by_ops(images, params, size):

@@ -8,7 +8,7 @@ from .errors import UserError
 
 LEVELS = ("O0", "O1", "O2")
 DTYPES = ("auto", "bfloat16", "float16")
-FLOAT32 = {"layer_norm", "softmax", "log_softmax", "nll_loss"}  # operators, beside those that Paddle itself keeps
+FLOAT32 = {"layer_norm", "softmax"}  # operators; Paddle itself would keep them so at O1 alone
 
 
 class MixedPrecision:
@@ -17,20 +17,20 @@ class MixedPrecision:
     Args:
         level: `O0`: float32. `O1`: matrix products and convolutions in `dtype`, weights in float32. `O2`: the weights
             in `dtype` too, beside float32 ones in the optimizer; those of the norms stay in float32.
-        dtype: `bfloat16`, `float16`, or `auto`: bfloat16 where the GPU has it, else float16.
+        dtype: `bfloat16`, `float16`, or `auto`: the first of them that the GPU has; if it has none, float32.
         device: as `select_device` names it; a CPU computes in float32 whatever the level is.
 
     Raises:
-        UserError: this GPU lacks the precision.
+        UserError: this GPU lacks the dtype that was asked for by name.
     """
 
     def __init__(self, level="O0", dtype="bfloat16", device="cpu"):
-        self.wanted = level
-        self.level = "O0" if device == "cpu" else level
-        has = {"bfloat16": paddle.amp.is_bfloat16_supported, "float16": paddle.amp.is_float16_supported}
-        self.dtype = ("bfloat16" if has["bfloat16"]() else "float16") if dtype == "auto" else dtype
-        if self.level != "O0" and not has[self.dtype]():
-            raise UserError(f"amp.dtype: {self.dtype}, but {device} cannot compute in it: use another or amp.level=O0")
+        able = [] if level == "O0" or device == "cpu" else _sixteen_bit_types()
+        if dtype != "auto" and level != "O0" and device != "cpu" and dtype not in able:
+            raise UserError(f"amp.dtype: {dtype}, but {device} cannot compute in it: use amp.dtype=auto")
+        self.wanted, self.level = level, level if able else "O0"
+        self.dtype = dtype if dtype != "auto" else next(iter(able), "float16")
+        self.why_not = "a CPU" if device == "cpu" else "this GPU, which has no 16-bit arithmetic"
         self.scaler = paddle.amp.GradScaler(enable=self.level != "O0" and self.dtype == "float16")
 
     def autocast(self):
@@ -42,8 +42,8 @@ class MixedPrecision:
             dtype=self.dtype,
         )
 
-    def convert(self, model, optimizer):
-        """At O2, turn the model's weights into `dtype`; checkpoints hold float32 all the same."""
+    def convert(self, model, optimizer=None):
+        """At O2, turn the model's weights into `dtype`; its state dict gives these in float32 all the same."""
         if self.level == "O2":
             paddle.amp.decorate(
                 model,
@@ -58,4 +58,10 @@ class MixedPrecision:
         """Say in a few words what computes in what."""
         if self.level != "O0":
             return f"{self.dtype} ({self.level})"
-        return "float32" + (f" (amp.level {self.wanted} does nothing on a CPU)" if self.wanted != "O0" else "")
+        return "float32" + (f" (amp.level {self.wanted} does nothing on {self.why_not})" if self.wanted != "O0" else "")
+
+
+def _sixteen_bit_types():
+    """What the current GPU computes in, best first; Paddle's own autocast asks for the same."""
+    bfloat16 = ["bfloat16"] if paddle.amp.is_bfloat16_supported() else []
+    return bfloat16 + (["float16"] if paddle.device.cuda.get_device_capability()[0] >= 7 else [])

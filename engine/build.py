@@ -78,8 +78,14 @@ def build_model(config):
     )
 
 
-def make_static(model, image_size):
-    """Have Paddle compile the model's forward pass into a static graph, for batches of any size."""
+def make_static(model, image_size, precision):
+    """Have Paddle compile the model's forward pass into a static graph, for batches of any size.
+
+    Raises:
+        UserError: at amp.level O2, with which it has never been run.
+    """
+    if precision.level == "O2":
+        raise UserError("train.to_static: true, with amp.level: O2: not tried on a GPU yet; use O1, or no to_static")
     pictures = paddle.static.InputSpec([None, 3, image_size, image_size], "float32")
     # Without a backend of None, Paddle 3 spends minutes compiling by CINN on a GPU.
     paddle.jit.to_static(model, input_spec=[pictures], full_graph=True, backend=None)

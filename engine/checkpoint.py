@@ -97,7 +97,7 @@ def load_weights(model, file):
         if first_name in state and not np.array_equal(state[first_name], value):
             raise CheckpointError(f"{file}: {key} and {first_name} are one parameter, but differ here")
         state[first_name] = value
-    expected = {key: value for key, value in model.state_dict().items() if ".proj_cls." not in key}
+    expected = dict(model.named_parameters())  # not the state dict: under amp.level O2 that holds copies
     not_finite = [key for key, value in state.items() if not np.isfinite(value.astype(np.float32)).all()]
     if not_finite:
         raise CheckpointError(f"{file}: NaN or infinite values in {_list(not_finite)}: weights of a run that diverged")
@@ -114,7 +114,7 @@ def load_weights(model, file):
         listed = "; ".join(f"{len(keys)} {problem}: {_list(keys)}" for problem, keys in problems.items() if keys)
         raise CheckpointError(f"{file} does not fit the model: {listed}; use the config that these weights are of")
     for key, parameter in expected.items():
-        parameter.set_value(state[key].astype(np.float32))
+        parameter.set_value(paddle.to_tensor(state[key].astype(np.float32)).astype(parameter.dtype))
 
 
 def _list(keys, most=20):

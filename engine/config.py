@@ -27,9 +27,10 @@ class ConfigError(UserError):
     """A config cannot be used; the message names the file, the key, the value and what is valid."""
 
 
-def option(help, default=MISSING, *, choices=None, pattern=None, low=None, above=None, below=None):
-    """Declare a config field: what it means and which values are valid (`low` included, `above` and `below` not)."""
-    valid = {"help": help, "choices": choices, "pattern": pattern, "low": low, "above": above, "below": below}
+def option(help, default=MISSING, *, choices=None, pattern=None, low=None, high=None, above=None, below=None):
+    """Declare a config field: what it means and which values are valid (`low` and `high` included, the others not)."""
+    valid = {"help": help, "choices": choices, "pattern": pattern}
+    valid |= {"low": low, "high": high, "above": above, "below": below}
     return field(metadata=valid) if default is MISSING else field(default=default, metadata=valid)
 
 
@@ -59,9 +60,13 @@ class DataConfig:
     batch_size: int = option(
         "pictures a step; the last partial batch of an epoch is dropped in training", low=1, below=100_000
     )
-    num_workers: int = option("worker processes; 0 works in the main one; changes no picture", low=0, below=257)
+    num_workers: int = option(
+        "workers (`host`: processes; `fast`: threads, none on a GPU); 0 works in the main one; changes no picture",
+        low=0,
+        below=257,
+    )
     image_size: int = option("side in pixels that pictures are resized to", low=32, below=4097)
-    crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, below=1)
+    crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, high=1)
     jitter: float = option("random change of brightness, contrast and saturation", 0.2, low=0, below=1)
     rotation: float = option("random rotation by up to so many degrees", 20.0, low=0, below=180)
     holdout: int = option(
@@ -293,9 +298,9 @@ def _checked(item, value, dotted, where):
         close = difflib.get_close_matches(value, valid["choices"], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         refuse(f"one of {', '.join(valid['choices'])}{hint}")
-    bounds = {"above": operator.gt, "low": operator.ge, "below": operator.lt}
+    bounds = {"above": operator.gt, "low": operator.ge, "below": operator.lt, "high": operator.le}
     if not all(valid[name] is None or within(value, valid[name]) for name, within in bounds.items()):
-        words = {"above": "above {}", "low": "{} or more", "below": "below {}"}
+        words = {"above": "above {}", "low": "{} or more", "below": "below {}", "high": "{} or less"}
         refuse(" and ".join(text.format(valid[name]) for name, text in words.items() if valid[name] is not None))
     return value
 

@@ -57,6 +57,7 @@ def evaluate_weights(weights, config, output):
     model = build.build_model(config)
     checkpoint.load_weights(model, weights)
     precision = build.build_precision(config, device)
+    precision.convert(model)
     output = Path(output)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)

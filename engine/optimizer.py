@@ -9,7 +9,8 @@ class Adam(paddle.optimizer.Adam):
     """Paddle's Adam with L2, the same numbers for fewer launches.
 
     Paddle adds `l2` times the parameter to each gradient by itself, two operators a parameter: 476 a step for
-    RegionViT-Tiny. Here all lie in one row for it. The update itself is Paddle's for many tensors at once.
+    RegionViT-Tiny. Here all lie in one row for it. The update itself is Paddle's for many tensors at once; that is for
+    classes named Adam only, and for those parameters that had a gradient in the first step.
     """
 
     def __init__(self, learning_rate, parameters, l2):

@@ -52,7 +52,7 @@ def train(config, overwrite=False):
         precision=precision,
     )
     if config.train.to_static:
-        build.make_static(model, config.data.image_size)
+        build.make_static(model, config.data.image_size, precision)
     _prepare(folder, old_run, config, device)
     with Records(folder, configs.flatten(config)) as records:
         begin = time.perf_counter()

@@ -42,14 +42,14 @@ def serve():
         except UserError as error:
             answer = {"error": str(error)}
         except (Exception, SystemExit) as error:
-            answer = {"error": _inshort_name(error)}
+            answer = {"error": _in_short(error)}
         try:
             os.write(answers, json.dumps(answer).encode() + b"\n")
         except BrokenPipeError:
             return
 
 
-def _inshort_name(error):
+def _in_short(error):
     """Return what and where an exception is, without the traceback that Paddle puts into the text of its own."""
     text = str(error).rpartition("Error Message Summary:")[2].strip("-\n ")
     where = traceback.extract_tb(error.__traceback__)[-1]
@@ -254,7 +254,7 @@ class Ours(Subject):
             precision=self.precision,
         )
         if self.config.train.to_static:
-            build.make_static(model, self.config.data.image_size)
+            build.make_static(model, self.config.data.image_size, self.precision)
         return state
 
     @property

@@ -155,7 +155,7 @@ def predicted_grid(model, loader, classes, precision):
     images, labels = (np.stack(part) for part in zip(*samples, strict=True))
     model.eval()
     with paddle.no_grad(), precision.autocast():
-        predicted = model(paddle.to_tensor(images)).argmax(axis=-1).numpy()
+        predicted = model(paddle.to_tensor(images)).astype("float32").argmax(axis=-1).numpy()
     return plots.prediction_grid(unnormalise(images), predicted, labels, classes)
 
 

@@ -76,6 +76,15 @@ def _applies(x):
     return _enabled and paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
 
 
+def _note_wanted(ctx, *inputs):
+    ctx.wanted = [not tensor.stop_gradient for tensor in inputs]
+
+
+def _wanted(ctx, *gradients):
+    """Return the gradients, None in place of those that Paddle refuses because their tensor is frozen."""
+    return tuple(gradient if wanted else None for gradient, wanted in zip(gradients, ctx.wanted, strict=True))
+
+
 def _sum_rows(x):
     """[rows, n] -> [n]"""
     return paddle.matmul(paddle.ones([1, x.shape[0]]), x).reshape([-1])
@@ -86,6 +95,7 @@ class _Linear(PyLayer):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
+        _note_wanted(ctx, x, weight, bias)
         ctx.shape, (n, m) = x.shape, weight.shape
         x = x.reshape([-1, n])
         if m > n:
@@ -102,8 +112,8 @@ class _Linear(PyLayer):
         dx = paddle.matmul(dy, weight, transpose_y=True).reshape(ctx.shape)
         dweight = paddle.matmul(x, dy, transpose_x=True)
         if len(dweight) > len(weight):
-            return dx, dweight[:-1], dweight[-1]
-        return dx, dweight, _sum_rows(dy)
+            return _wanted(ctx, dx, dweight[:-1], dweight[-1])
+        return _wanted(ctx, dx, dweight, _sum_rows(dy))
 
 
 class _LayerNorm(PyLayer):
@@ -111,6 +121,7 @@ class _LayerNorm(PyLayer):
 
     @staticmethod
     def forward(ctx, x, weight, bias, epsilon):
+        _note_wanted(ctx, x, weight, bias)
         ctx.epsilon = epsilon
         ctx.save_for_backward(x, weight)
         return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
@@ -128,14 +139,16 @@ class _LayerNorm(PyLayer):
         w = weight.unsqueeze(1) / C
         mean, slope = paddle.matmul(dy, w), paddle.matmul(dy_x, w)
         dx = (dy * weight).subtract_(normalised.multiply_(slope)).subtract_(mean)
-        return dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape), dweight, dbias
+        dx = dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape)
+        return _wanted(ctx, dx, dweight, dbias)
 
 
 class _AddRow(PyLayer):
     @staticmethod
     def forward(ctx, x, row):
+        _note_wanted(ctx, x, row)
         return x + row
 
     @staticmethod
     def backward(ctx, dy):
-        return dy, _sum_rows(dy)
+        return _wanted(ctx, dy, _sum_rows(dy))

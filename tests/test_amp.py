@@ -7,7 +7,7 @@ from engine.amp import MixedPrecision
 from engine.checkpoint import optimizer_state
 from engine.errors import UserError
 from engine.losses import LabelSmoothingCrossEntropy
-from engine.trainer import new_state, save, train_step
+from engine.trainer import evaluate, new_state, save, train_step
 from models.layers import LayerNorm, LayerNorm2D
 
 
@@ -23,8 +23,8 @@ def calls(monkeypatch):
 
         return function
 
-    for name in ("is_bfloat16_supported", "is_float16_supported"):
-        monkeypatch.setattr(paddle.amp, name, lambda: True)
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: (8, 0))
     for name in ("auto_cast", "decorate", "GradScaler"):
         monkeypatch.setattr(paddle.amp, name, record(name, object()))
     return calls
@@ -32,11 +32,11 @@ def calls(monkeypatch):
 
 @pytest.mark.parametrize("level", ["O1", "O2"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_softmax_and_loss_in_float32(calls, level, dtype):
+def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_and_softmax_in_float32(calls, level, dtype):
     MixedPrecision(level, dtype, "gpu:0").autocast()
     _, keywords = calls["auto_cast"]
     assert (keywords["enable"], keywords["level"], keywords["dtype"]) == (True, level, dtype)
-    assert {"layer_norm", "softmax", "log_softmax", "nll_loss"} <= keywords["custom_black_list"]
+    assert keywords["custom_black_list"] == {"layer_norm", "softmax"}
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,50 @@ def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, dev
         assert set(keywords["excluded_layers"]) == {LayerNorm, LayerNorm2D}
 
 
-@pytest.mark.parametrize(("bfloat16", "chosen"), [(True, "bfloat16"), (False, "float16")])
-def test_auto_takes_bfloat16_where_the_gpu_has_it(calls, monkeypatch, bfloat16, chosen):
-    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: bfloat16)
-    MixedPrecision("O1", "auto", "gpu:0").autocast()
-    assert calls["auto_cast"][1]["dtype"] == chosen
-    assert calls["GradScaler"][1] == {"enable": chosen == "float16"}
+@pytest.mark.parametrize(
+    ("capability", "words"),
+    [
+        ((9, 0), "bfloat16 (O1)"),
+        ((7, 5), "float16 (O1)"),
+        ((6, 1), "float32 (amp.level O1 does nothing on this GPU, which has no 16-bit arithmetic)"),
+    ],
+)
+def test_auto_takes_the_best_that_the_gpu_has(calls, monkeypatch, capability, words):
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: capability >= (8, 0))
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: capability)
+    precision = MixedPrecision("O1", "auto", "gpu:0")
+    precision.autocast()
+    assert precision.describe() == words
+    assert calls["auto_cast"][1]["enable"] == (not words.startswith("float32"))
+    assert calls["GradScaler"][1] == {"enable": words.startswith("float16")}
 
 
-def test_a_gpu_without_the_precision_is_told_in_one_line(monkeypatch):
+def test_a_gpu_without_the_precision_is_told_in_one_line(calls, monkeypatch):
     monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: False)
-    with pytest.raises(UserError, match=r"amp.dtype: bfloat16, but gpu:0 cannot compute in it: use another"):
+    with pytest.raises(UserError, match=r"amp.dtype: bfloat16, but gpu:0 cannot compute in it: use amp.dtype=auto"):
         MixedPrecision("O1", "bfloat16", "gpu:0")
+
+
+def test_the_loss_sees_float32_whatever_the_model_gives():
+    class Model(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = paddle.nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.linear(x).astype("float64")
+
+    seen = []
+
+    def criterion(logits, labels):
+        seen.append(logits.dtype)
+        return LabelSmoothingCrossEntropy()(logits, labels)
+
+    state = new_state(Model(), learning_rate=0.1, weight_decay=0.0, total_steps=4)
+    images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
+    train_step(state, images, labels, criterion)
+    evaluate(state["model"], [(images, labels)], criterion, 3)
+    assert seen == [paddle.float32, paddle.float32]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every value of a config arrives where it belongs."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import archives
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from data import download as downloading
 from data.fast import FastEvalLoader, FastTrainLoader
 from engine import build, config as configs
+from engine.amp import MixedPrecision
 
 MICRO = Path(__file__).parents[1] / "configs" / "micro_cifar10.yaml"
 
@@ -32,7 +34,8 @@ def test_the_loss_gets_the_configs_smoothing():
 
 def test_the_loaders_get_the_configs_values(tmp_path):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
-    values = ["data.batch_size=7", "data.num_workers=3", "data.image_size=40", "train.seed=5", "data.holdout=8"]
+    values = ["data.pipeline=host", "data.batch_size=7", "data.num_workers=3", "data.image_size=40"]
+    values += ["train.seed=5", "data.holdout=8"]
     config = configs.load(MICRO, [f"data.file={archive}", *values])
     dataset = build.build_dataset(config)
     train, val = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
@@ -90,12 +93,17 @@ def test_a_static_model_computes_and_learns_as_before_for_batches_of_any_size():
     model(images[0]).square().mean().backward()
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     model.clear_gradients()
-    build.make_static(model, 32)
+    build.make_static(model, 32, MixedPrecision())
     for batch, logits in zip(images, before, strict=True):
         np.testing.assert_allclose(model(batch).numpy(), logits, rtol=0, atol=1e-5)
     model(images[0]).square().mean().backward()
     for name, parameter in model.named_parameters():
         np.testing.assert_allclose(parameter.grad.numpy(), gradients[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_a_static_model_at_o2_is_refused():
+    with pytest.raises(build.UserError, match=r"to_static: true, with amp.level: O2"):
+        build.make_static(None, 32, SimpleNamespace(level="O2"))
 
 
 @pytest.mark.parametrize("wanted", [True, False])

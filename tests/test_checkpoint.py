@@ -160,6 +160,15 @@ def test_a_crash_while_saving_leaves_the_old_file_and_no_half_one(tmp_path, monk
     assert os.listdir(tmp_path) == ["w.pdparams"]
 
 
+def test_weights_reach_a_model_whose_state_dict_holds_copies(tmp_path):
+    source, target = model(), model()
+    checkpoint.save(source.state_dict(), tmp_path / "w.pdparams")
+    # As Paddle's amp.decorate does with save_dtype.
+    target.register_state_dict_hook(lambda state: state.update({key: state[key].clone() for key in state}))
+    checkpoint.load_weights(target, tmp_path / "w.pdparams")
+    np.testing.assert_array_equal(target.head.weight.numpy(), source.head.weight.numpy())
+
+
 def test_optimizer_state_is_keyed_by_the_models_names():
     states = []
     for _ in range(2):  # the second model's layers have other generated names

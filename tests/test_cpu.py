@@ -2,6 +2,7 @@
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 from reference import fill, free_model
 
@@ -59,13 +60,50 @@ def test_layer_norm_of_hard_rows_equals_paddles_own(row):
     assert_equal_to_rounding(ours, plain)
 
 
-def test_they_are_used_on_a_cpu_and_not_within_plain():
-    x = paddle.ones([2, 4])
-    x.stop_gradient = False
-    layer_norm = OPERATIONS["layer_norm"][0]
-    assert "PyLayer" in layer_norm(x, paddle.ones([4]), paddle.ones([4])).grad_fn.name()
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, monkeypatch):
+    def watch(place, its_name):
+        own = getattr(place, its_name)
+        monkeypatch.setattr(place, its_name, lambda *inputs: calls.append(its_name) or own(*inputs))
+
+    calls = []
+    for special in (cpu._Linear, cpu._LayerNorm, cpu._AddRow):
+        watch(special, "apply")
+    watch(F, "unfold")
+    function, *shapes = OPERATIONS[name]
+    inputs = [paddle.ones(shape) for shape in shapes]
     with cpu.plain():
-        assert "PyLayer" not in layer_norm(x, paddle.ones([4]), paddle.ones([4])).grad_fn.name()
+        function(*inputs)
+    assert not calls
+    function(*inputs)
+    assert calls
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen"), [(name, i) for name, (_, *shapes) in OPERATIONS.items() for i in range(len(shapes))]
+)
+def test_a_frozen_input_gets_no_gradient_and_the_others_theirs(name, frozen):
+    function, *shapes = OPERATIONS[name]
+    random = np.random.RandomState(4)
+    values = [random.standard_normal(shape).astype("float32") for shape in shapes]
+    _, *expected = outputs_and_gradients(function, *values)
+    tensors = [paddle.to_tensor(value, stop_gradient=i == frozen) for i, value in enumerate(values)]
+    out = function(*tensors)
+    (out * paddle.to_tensor(np.random.RandomState(9).standard_normal(out.shape).astype("float32"))).sum().backward()
+    for i, (tensor, gradient) in enumerate(zip(tensors, expected, strict=True)):
+        if i == frozen:
+            assert tensor.grad is None
+        else:
+            np.testing.assert_allclose(tensor.grad.numpy(), gradient, rtol=0, atol=1e-5)
+
+
+def test_a_head_alone_can_be_trained():
+    model = build_model("regionvit_micro_32", num_classes=10)
+    for name, parameter in model.named_parameters():
+        parameter.stop_gradient = not name.startswith("head.")
+    model(paddle.ones([2, 3, 32, 32])).sum().backward()
+    trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert trained == ["head.weight", "head.bias"]
 
 
 def loss_and_gradients(model, pictures, labels):
