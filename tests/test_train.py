@@ -86,9 +86,10 @@ def test_a_compiled_run_starts_as_another_and_ends(trained, archive, tmp_path, m
     assert (tmp_path / "static" / "final_model.pdparams").exists()
 
 
-def test_the_fast_pipeline_trains_the_same_bit_for_bit_whatever_the_number_of_workers(archive, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_a_run_is_the_same_bit_for_bit_whatever_the_number_of_workers(pipeline, archive, tmp_path, monkeypatch):
     for workers in (0, 2):
-        settings = ("data.pipeline=fast", f"data.num_workers={workers}")
+        settings = (f"data.pipeline={pipeline}", f"data.num_workers={workers}")
         train(monkeypatch, archive, tmp_path / str(workers), *settings)
     assert_same_weights(*(tmp_path / str(workers) / "final_model.pdparams" for workers in (0, 2)))
 
