@@ -70,6 +70,7 @@ def test_a_part_has_its_rate_and_peak_memory(report, part):
     assert report[part]["peak_memory_mb"] > 10
 
 
+@pytest.mark.slow
 def test_every_pipeline_is_timed(report):
     assert list(report["pipelines"]) == list(benchmark.pipelines())
     for entry in report["pipelines"].values():
@@ -77,6 +78,7 @@ def test_every_pipeline_is_timed(report):
         assert "random pictures" in entry["data"]
 
 
+@pytest.mark.slow
 def test_saving_is_timed_in_seconds(report):
     assert_rate(report["save"], "seconds")
     model = build_model("regionvit_micro_32", num_classes=10)
@@ -84,10 +86,12 @@ def test_saving_is_timed_in_seconds(report):
     assert report["save"]["megabytes"] == pytest.approx(4 * numbers / 1e6, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_share_of_time_is_spent_waiting(report):
     assert 0 < report["end_to_end"]["waiting_for_data"] < 1
 
 
+@pytest.mark.slow
 def test_another_implementation_is_timed_in_turns(report):
     for part in benchmark.COMPARED:
         ours, theirs = report[part], report["against"][part]
@@ -96,6 +100,7 @@ def test_another_implementation_is_timed_in_turns(report):
         assert theirs["peak_memory_mb"] > 10
 
 
+@pytest.mark.slow
 def test_one_model_has_as_many_operators_on_either_side_but_for_the_optimizer(report):
     ours, theirs = (
         {part: side[part]["operators_per_step"] for part in benchmark.COMPARED} for side in (report, report["against"])
@@ -106,6 +111,7 @@ def test_one_model_has_as_many_operators_on_either_side_but_for_the_optimizer(re
     )  # plain Adam goes parameter by parameter
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_measured_where_and_when(report):
     assert report["config"]["model.name"] == "regionvit_micro_32"
     assert report["config"]["data.batch_size"] == 2
