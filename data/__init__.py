@@ -31,6 +31,8 @@ def build_train_loader(
     augmentation=AS_THE_NOTEBOOK,
     pipeline="host",
     on_device=False,
+    part=0,
+    parts=1,
 ):
     """Return a loader of batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) to train on.
 
@@ -39,25 +41,28 @@ def build_train_loader(
     Args:
         pipeline: `host` works in processes as the notebook does, `fast` in threads.
         on_device: let `fast` work on Paddle's current device.
+        part, parts: which of several processes this is; see `EpochBatchSampler`.
 
     Raises:
-        DataError: the split is smaller than one batch.
+        DataError: the split is smaller than one batch of all processes.
     """
-    if len(split) < batch_size:
+    if len(split) < batch_size * parts:
+        of_each = f" for each of {parts} processes" if parts > 1 else ""
         raise DataError(
-            f"the {split.name} has {len(split)} pictures, fewer than one batch of {batch_size}: lower data.batch_size"
+            f"the {split.name} has {len(split)} pictures, fewer than one batch of {batch_size}{of_each}: "
+            "lower data.batch_size"
         )
+    sampler = EpochBatchSampler(len(split), batch_size, seed, part, parts)
     if pipeline == "fast":
         return FastTrainLoader(
             split,
-            batch_size=batch_size,
+            sampler,
             image_size=image_size,
             num_workers=num_workers,
             seed=seed,
             augmentation=augmentation,
             on_device=on_device,
         )
-    sampler = EpochBatchSampler(len(split), batch_size, seed)
     return _loader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
 
 

@@ -15,7 +15,6 @@ from paddle.io import Dataset
 
 from . import augment
 from .host import EvaluationPictures, normalise, unnormalise
-from .sampler import EpochBatchSampler
 
 AUGMENTATION = 1  # tells the seed of parameters from the seed of the order; 0 would not: numpy ignores trailing zeros
 AHEAD = 2  # batches that lie ready beyond those in the works
@@ -55,10 +54,10 @@ class FastTrainLoader:
         on_device: keep the split on Paddle's current device and augment there; no thread is started.
     """
 
-    def __init__(self, split, *, batch_size, image_size, num_workers, seed, augmentation, on_device):
+    def __init__(self, split, batch_sampler, *, image_size, num_workers, seed, augmentation, on_device):
         make = _by_ops if on_device else augment.apply_cv2
         self.dataset = AugmentedPictures(split, image_size, seed, augmentation, make)
-        self.batch_sampler = EpochBatchSampler(len(split), batch_size, seed)
+        self.batch_sampler = batch_sampler
         self.num_workers, self.on_device = num_workers, on_device
         if on_device:
             self._images, self._labels = paddle.to_tensor(split.images), paddle.to_tensor(split.labels)

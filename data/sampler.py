@@ -5,10 +5,18 @@ from paddle.io import BatchSampler
 
 
 class EpochBatchSampler(BatchSampler):
-    """Batches of keys (epoch, index) in an order that (seed, epoch) decide; a partial last batch is dropped."""
+    """Batches of keys (epoch, index) in an order that (seed, epoch) decide; a partial last batch is dropped.
 
-    def __init__(self, size, batch_size, seed):
+    Args:
+        size: pictures in all.
+        batch_size: pictures a batch of this process.
+        part, parts: which process this is, and of how many; a step's batches of all of them follow each other in the
+            order, so that together they are one batch of batch_size * parts.
+    """
+
+    def __init__(self, size, batch_size, seed, part=0, parts=1):
         self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
+        self.part, self.parts = part, parts
 
     def set_epoch(self, epoch):
         self.epoch = epoch
@@ -16,11 +24,12 @@ class EpochBatchSampler(BatchSampler):
     def indices(self):
         """Return the epoch's order, int64 [steps, batch_size]."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        return order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
+        order = order[: len(self) * self.parts * self.batch_size].reshape(len(self), self.parts, self.batch_size)
+        return order[:, self.part]
 
     def __iter__(self):
         for batch in self.indices():
             yield [(self.epoch, int(index)) for index in batch]
 
     def __len__(self):
-        return self.size // self.batch_size
+        return self.size // (self.batch_size * self.parts)

@@ -8,6 +8,7 @@ import data
 import models
 from data.download import download
 
+from . import parallel
 from .amp import MixedPrecision
 from .errors import UserError
 from .losses import LabelSmoothingCrossEntropy
@@ -45,6 +46,8 @@ def build_train_loader(config, dataset):
             augmentation=build_augmentation(config),
             pipeline=config.data.pipeline,
             on_device=paddle.get_device() != "cpu",
+            part=parallel.rank(),
+            parts=parallel.size(),
         )
     except data.DataError as error:
         raise UserError(str(error)) from error
@@ -56,9 +59,9 @@ def build_augmentation(config):
 
 
 def build_val_loader(config, dataset):
-    """Return the loader of validation batches."""
+    """Return the loader of validation batches, in each process of its share."""
     return data.build_eval_loader(
-        dataset.val,
+        dataset.val.share(parallel.rank(), parallel.size()),
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
         num_workers=config.data.num_workers,

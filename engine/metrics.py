@@ -2,11 +2,14 @@
 
 import paddle
 
+from . import parallel
+
 
 class Meter:
     """Running sums over pictures: mean loss, top-1 and (with five classes or more) top-5 accuracy.
 
-    `update` launches work on the device and waits for nothing; `read` is one read-back, which waits.
+    `update` launches work on the device and waits for nothing; `read` is one read-back, which waits, also for the
+    other processes of the run: all have to read at the same time.
     """
 
     def __init__(self, num_classes):
@@ -25,7 +28,18 @@ class Meter:
             self.images += len(labels)
 
     def read(self):
-        """Return {"loss", "top1", "top5"} so far, a true mean over pictures and fractions, and the "last_loss"."""
-        last_loss, loss, *hits = paddle.concat([self.last_loss, self.sums]).numpy().tolist()
-        hits = [count / self.images for count in hits]
-        return {"loss": loss / self.images, "top1": hits[0], "top5": sum(hits), "last_loss": last_loss}
+        """Return what all processes have counted.
+
+        Returns:
+            {"loss", "top1", "top5", "images", "last_loss"}: a true mean over pictures, fractions, a number, and the
+            mean over each process's last batch.
+        """
+        images = paddle.full([1], self.images, dtype="float64")
+        last_loss, images, loss, *hits = parallel.total(paddle.concat([self.last_loss, images, self.sums])).tolist()
+        return {
+            "loss": loss / images,
+            "top1": hits[0] / images,
+            "top5": sum(hits) / images,
+            "images": int(images),
+            "last_loss": last_loss / parallel.size(),
+        }

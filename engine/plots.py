@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .records import read_history
+from .history import read_history
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or its first start tells of fonts
 

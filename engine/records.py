@@ -5,42 +5,16 @@ import dataclasses
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-HISTORY = "history.csv"
+from . import plots
+from .history import COLUMNS, HISTORY
+
 LOG = "train.log"
 DASHBOARD = "vdl"
 STEP = logging.INFO - 5  # lines of single steps: on the console only where no progress bar stands for them
-
-
-@dataclass(frozen=True)
-class Point:
-    """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
-
-    split: `train` (the loss of one step, the accuracy of the epoch so far) or `val` (means over the whole split).
-    top1 is a fraction, ips pictures a second.
-    """
-
-    step: int
-    epoch: int
-    split: str
-    lr: float
-    loss: float
-    top1: float
-    ips: float
-
-
-COLUMNS = [item.name for item in dataclasses.fields(Point)]
-
-
-def read_history(file):
-    """Return the points of a `history.csv` in their order."""
-    types = {item.name: item.type for item in dataclasses.fields(Point)}
-    with open(file, newline="", encoding="utf-8") as stream:
-        return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in csv.DictReader(stream)]
 
 
 def has_progress_bar():
@@ -100,9 +74,30 @@ class Records:
         if point.split == "train":
             self._dashboard.add_scalar("lr", point.lr, point.step)
 
+    def curves(self):
+        """Draw the history."""
+        plots.plot_curves(self.folder / HISTORY, self.folder)
+
     def picture(self, name, image, step):
         """Show a picture, uint8 [H, W, 3], on the dashboard."""
         self._dashboard.add_image(name, image, step)
+
+
+class NoRecords:
+    """In the place of `Records` for the processes of a run that write nothing."""
+
+    folder = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def _nothing(self, *values):
+        pass
+
+    info = step = point = curves = picture = _nothing
 
 
 class _Console(logging.Handler):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from data.download import MD5, md5sum
 
-from . import build, config as configs
+from . import build, config as configs, parallel
 from .errors import UserError
+from .history import HISTORY
 from .plots import FILES
-from .records import DASHBOARD, HISTORY, LOG, Records
+from .records import DASHBOARD, LOG, NoRecords, Records
 from .runtime import describe_device, environment, seed_everything, select_device
 from .trainer import fit, new_state
 
@@ -39,6 +40,7 @@ def train(config, overwrite=False):
             "or replace it with --overwrite"
         )
     device = select_device(config.device)
+    parallel.join()
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
@@ -53,10 +55,17 @@ def train(config, overwrite=False):
     )
     if config.train.to_static:
         build.make_static(model, config.data.image_size, precision)
-    _prepare(folder, old_run, config, device)
-    with Records(folder, configs.flatten(config)) as records:
+    writes = parallel.rank() == 0
+    if writes:
+        _prepare(folder, old_run, config, device)
+    with Records(folder, configs.flatten(config)) if writes else NoRecords() as records:
         begin = time.perf_counter()
         records.info(f"Device: {describe_device(device)}, computing in {precision.describe()}")
+        if parallel.size() > 1:
+            records.info(
+                f"Processes: {parallel.size()}, each with batches of {config.data.batch_size}: "
+                f"{parallel.size() * config.data.batch_size} pictures a step, at the learning rate that the config has"
+            )
         records.info(
             f"Model: {config.model.name}, {sum(int(p.size) for p in model.parameters()):,} parameters; "
             f"data: {len(dataset.train)} pictures to train on ({len(train_loader)} steps an epoch), "

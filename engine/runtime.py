@@ -34,6 +34,8 @@ def select_device(wanted):
     """
     import paddle
 
+    from . import parallel  # imports paddle
+
     count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     if wanted == "auto":
         wanted = "gpu" if count else "cpu"
@@ -41,7 +43,11 @@ def select_device(wanted):
         paddle.set_device("cpu")
         _tune_cpu()
         return "cpu"
-    index = int(wanted.partition(":")[2] or 0)
+    if wanted != "gpu" and parallel.size() > 1:
+        raise UserError(
+            f"device: {wanted}, but several processes cannot share a GPU: use device=gpu; --gpus names them"
+        )
+    index = int(wanted.partition(":")[2]) if wanted != "gpu" else parallel.local_gpu()
     if index >= count:
         why = f"it sees {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a build for the CPU"
         raise UserError(
@@ -90,7 +96,7 @@ def environment(device):
 
 
 def set_cpu_threads():
-    """Let Paddle use every core it may run on, or OMP_NUM_THREADS where the user has set it."""
+    """Let Paddle use this process's share of the cores it may run on, or OMP_NUM_THREADS where the user has set it."""
     import paddle
 
     if not _threads_chosen:
@@ -119,7 +125,8 @@ def _tune_cpu():
 def _cpu_threads():
     if _threads_chosen and os.environ["OMP_NUM_THREADS"].isdigit():
         return int(os.environ["OMP_NUM_THREADS"])
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))  # the launcher's: processes on this machine
 
 
 def _cpu_info():

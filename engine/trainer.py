@@ -1,7 +1,8 @@
 """The loop: `fit`, `train_one_epoch`, `evaluate`.
 
-All that a run is lies in one dict, the state: model, optimizer, schedule (of the learning rate), precision, epoch and
-step done, and the best validation accuracy with its epoch.
+All that a run is lies in one dict, the state: model, network (the model as it is trained: through it several processes
+average their gradients), optimizer, schedule (of the learning rate), precision, epoch and step done, and the best
+validation accuracy with its epoch.
 """
 
 import datetime
@@ -13,11 +14,12 @@ from tqdm import tqdm
 
 from data import unnormalise
 
-from . import checkpoint, plots
+from . import checkpoint, parallel, plots
 from .amp import MixedPrecision
+from .history import Point
 from .metrics import Meter
 from .optimizer import Adam
-from .records import HISTORY, Point, has_progress_bar
+from .records import has_progress_bar
 
 GRID = 18  # pictures in the grids, as in the notebook
 
@@ -30,6 +32,7 @@ def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None
     precision.convert(model, optimizer)
     return {
         "model": model,
+        "network": parallel.average_gradients(model),
         "optimizer": optimizer,
         "schedule": schedule,
         "precision": precision,
@@ -41,7 +44,6 @@ def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None
 
 def fit(state, train_loader, val_loader, criterion, records, *, epochs, log_interval, prediction_interval, classes):
     """Train for `epochs`, validating after each; leave checkpoints, curves and records in the records' folder."""
-    folder = records.folder
     records.picture("augmented", plots.as_image(augmented_grid(train_loader, classes)), 0)
     for epoch in range(1, epochs + 1):
         train_one_epoch(state, train_loader, criterion, records, epochs=epochs, log_interval=log_interval)
@@ -52,17 +54,17 @@ def fit(state, train_loader, val_loader, criterion, records, *, epochs, log_inte
         is_best = result["top1"] > state["best"]["top1"]
         if is_best:
             state["best"] = {"top1": result["top1"], "epoch": epoch}
-            save(state, folder, "best")
+            save(state, records.folder, "best")
         records.info(
             f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result['loss']:.5f}, top1: {result['top1']:.5f}, "
             f"ips: {result['ips']:.1f} samples/s, best top1: {state['best']['top1']:.5f} "
             f"(epoch {state['best']['epoch']}{', new' if is_best else ''})"
         )
-        plots.plot_curves(folder / HISTORY, folder)
+        records.curves()
         if epoch % prediction_interval == 0 or epoch == epochs:
             figure = predicted_grid(state["model"], val_loader, classes, state["precision"])
             records.picture("predictions", plots.as_image(figure), state["step"])
-    save(state, folder, "final")
+    save(state, records.folder, "final")
 
 
 def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
@@ -77,7 +79,7 @@ def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
         rate = state["optimizer"].get_lr()
         loss, logits = train_step(state, images, labels, criterion)
         meter.update(loss, logits, labels)
-        clock.step_is_done(len(labels))
+        clock.step_is_done(len(labels) * parallel.size())
         if iteration % log_interval == 0 or iteration == steps - 1:
             read = meter.read()
             value, top1 = read["last_loss"], read["top1"]
@@ -98,7 +100,7 @@ def train_step(state, images, labels, criterion):
     """Move the weights by one batch; return its loss (a scalar) and logits [B, classes], still on the device."""
     precision, optimizer = state["precision"], state["optimizer"]
     with precision.autocast():
-        logits = state["model"](images)
+        logits = state["network"](images)
     loss = criterion(logits.astype("float32"), labels)
     precision.scaler.scale(loss).backward()
     precision.scaler.step(optimizer)
@@ -126,16 +128,17 @@ def evaluate(model, loader, criterion, num_classes, precision=None):
                 logits = model(images).astype("float32")
             meter.update(criterion(logits, labels), logits, labels)
             if i == 0 and len(loader) > 1:
-                meter.read()
+                meter.last_loss.item()  # waits for this device, and for no other process
                 begin, counted_from = time.perf_counter(), meter.images
         result = meter.read()
-    result["images"] = meter.images
-    result["ips"] = (meter.images - counted_from) / (time.perf_counter() - begin)
+    result["ips"] = (meter.images - counted_from) / (time.perf_counter() - begin) * parallel.size()
     return result
 
 
 def save(state, folder, name):
     """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`."""
+    if folder is None:
+        return  # another process of the run writes
     checkpoint.save(state["model"].state_dict(), folder / f"{name}_model.pdparams")
     optimizer = checkpoint.optimizer_state(state["optimizer"], state["model"])
     scaler = state["precision"].scaler.state_dict()

@@ -9,8 +9,8 @@ import pytest
 
 import data
 from engine.flops import count_multiply_adds
+from engine.history import COLUMNS
 from engine.plots import COLOURS, plot_curves
-from engine.records import COLUMNS
 from models import build_model
 
 TOOLS = Path(__file__).parents[1] / "tools"

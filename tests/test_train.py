@@ -19,7 +19,7 @@ import eval as eval_script
 import train as train_script
 from engine import checkpoint, config as configs, trainer
 from engine.cli import run
-from engine.records import COLUMNS, read_history
+from engine.history import COLUMNS, read_history
 
 ROOT = Path(__file__).parents[1]
 MICRO = ROOT / "configs" / "micro_cifar10.yaml"

@@ -14,8 +14,8 @@ def main():
     parser.add_argument("output", metavar="OUTPUT", help="the output folder of a run")
     folder = Path(parser.parse_args().output)
 
+    from engine.history import HISTORY
     from engine.plots import plot_curves
-    from engine.records import HISTORY
 
     try:
         files = plot_curves(folder / HISTORY, folder)

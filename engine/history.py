@@ -1,0 +1,77 @@
+"""The history of a run: a point for everything measured, in `history.csv`."""
+
+import csv
+import dataclasses
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
+
+    split: `train` (the loss of one step, the accuracy of the epoch so far) or `val` (means over the whole split).
+    top1 is a fraction, ips pictures a second.
+    """
+
+    step: int
+    epoch: int
+    split: str
+    lr: float
+    loss: float
+    top1: float
+    ips: float
+
+
+COLUMNS = [item.name for item in dataclasses.fields(Point)]
+
+
+def read_history(file):
+    """Return the points of a `history.csv` in their order."""
+    types = {item.name: item.type for item in dataclasses.fields(Point)}
+    with open(file, newline="", encoding="utf-8") as stream:
+        return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in csv.DictReader(stream)]
+
+
+class History:
+    """The points of a run, and their file, which is written anew from `points` at the start."""
+
+    def __init__(self, folder, points=()):
+        self.file, self.points = Path(folder) / HISTORY, list(points)
+        self._rewrite()
+
+    def append(self, point):
+        """Add a point.
+
+        Raises:
+            OSError: it could not be written; it is kept, and the next call tries to write all of them.
+        """
+        self.points.append(point)
+        if self._whole:
+            self._whole = False
+            with open(self.file, "a", newline="", encoding="utf-8") as stream:
+                stream.write(_rows([dataclasses.astuple(point)]))
+            self._whole = True
+        else:
+            self._rewrite()
+
+    def _rewrite(self):
+        self._whole = False
+        temporary = self.file.with_name(f".{self.file.name}.tmp")
+        try:
+            with open(temporary, "w", newline="", encoding="utf-8") as stream:
+                stream.write(_rows([COLUMNS, *map(dataclasses.astuple, self.points)]))
+            os.replace(temporary, self.file)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._whole = True
+
+
+def _rows(rows):
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

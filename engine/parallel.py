@@ -1,0 +1,55 @@
+"""The processes of one run, as `python -m paddle.distributed.launch` starts them: each takes its part of every batch.
+
+Started without it a run is one process, for which everything here changes nothing.
+"""
+
+import os
+
+import paddle
+from paddle import distributed
+
+
+def size():
+    """Return how many processes the run has."""
+    return distributed.get_world_size()
+
+
+def rank():
+    """Return this process's number; 0 is the one that writes."""
+    return distributed.get_rank()
+
+
+def local_gpu():
+    """Return the number of the GPU that the launcher's `--gpus` gave to this process; without a launcher 0."""
+    return int(os.environ.get("FLAGS_selected_gpus", "0").partition(",")[0])
+
+
+def join():
+    """Meet the other processes, each on the device it has selected."""
+    if size() > 1 and not distributed.is_initialized():
+        distributed.init_parallel_env()
+
+
+def average_gradients(model):
+    """Return the model to train through: its backward pass leaves the mean of all processes' gradients."""
+    return paddle.DataParallel(model) if size() > 1 else model
+
+
+def total(tensor):
+    """Return a tensor's sum over the processes."""
+    if size() > 1:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def wait():
+    """Wait until all processes have come here."""
+    if size() > 1:
+        distributed.barrier()
+
+
+def highest(tensor):
+    """Return the elementwise maximum of a tensor over the processes."""
+    if size() > 1:
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+    return tensor
