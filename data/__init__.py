@@ -1,12 +1,12 @@
 """CIFAR-10 for training and evaluation: an archive, and loaders over it."""
 
-import cv2
-from paddle.io import BatchSampler, DataLoader
+from paddle.io import BatchSampler
 
 from .cifar10 import Cifar10, DataError, Split, load
 from .fast import FastEvalLoader, FastTrainLoader
 from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, unnormalise
 from .sampler import EpochBatchSampler
+from .workers import WorkerLoader, check
 
 __all__ = [
     "Augmentation",
@@ -44,7 +44,7 @@ def build_train_loader(
         part, parts: which of several processes this is; see `EpochBatchSampler`.
 
     Raises:
-        DataError: the split is smaller than one batch of all processes.
+        DataError: the split is smaller than one batch of all processes, or workers cannot be started.
     """
     if len(split) < batch_size * parts:
         of_each = f" for each of {parts} processes" if parts > 1 else ""
@@ -63,7 +63,8 @@ def build_train_loader(
             augmentation=augmentation,
             on_device=on_device,
         )
-    return _loader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
+    check(num_workers)
+    return WorkerLoader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
 
 
 def build_eval_loader(split, *, batch_size, image_size, num_workers, pipeline="host"):
@@ -71,19 +72,4 @@ def build_eval_loader(split, *, batch_size, image_size, num_workers, pipeline="h
     if pipeline == "fast":
         return FastEvalLoader(split, batch_size=batch_size, image_size=image_size)
     dataset = EvaluationPictures(split, image_size)
-    return _loader(dataset, BatchSampler(dataset, batch_size=batch_size), num_workers)
-
-
-def _loader(dataset, batch_sampler, num_workers):
-    return DataLoader(
-        dataset,
-        batch_sampler=batch_sampler,
-        num_workers=num_workers,
-        # With shared memory a worker allocates through Paddle, whose locks may have been held at the fork: it hung.
-        use_shared_memory=False,
-        worker_init_fn=_one_thread,
-    )
-
-
-def _one_thread(worker):
-    cv2.setNumThreads(0)  # the workers are the parallelism
+    return WorkerLoader(dataset, BatchSampler(dataset, batch_size=batch_size), num_workers)

@@ -84,7 +84,8 @@ class FastTrainLoader:
         """Batches whose operators are queued on the device, one ahead of the batch in use."""
         size, order = self.dataset.image_size, self.batch_sampler.indices()
         params = self.dataset.params(self.batch_sampler.epoch)[order.ravel()].upload()
-        order, batch_size = paddle.to_tensor(order.ravel()), self.batch_sampler.batch_size
+        steps, batch_size = order.shape
+        order = paddle.to_tensor(order.ravel())
 
         def launch(step):
             now = slice(step * batch_size, (step + 1) * batch_size)
@@ -93,11 +94,12 @@ class FastTrainLoader:
             return augment.apply_ops(images, params[now], size), labels
 
         ready = None
-        for step in range(len(self)):
+        for step in range(steps):
             ready, following = launch(step), ready
             if following is not None:
                 yield following
-        yield ready
+        if ready is not None:
+            yield ready
 
 
 class FastEvalLoader:

@@ -15,17 +15,18 @@ class EpochBatchSampler(BatchSampler):
     """
 
     def __init__(self, size, batch_size, seed, part=0, parts=1):
-        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
+        self.size, self.batch_size, self.seed, self.epoch, self.start = size, batch_size, seed, 0, 0
         self.part, self.parts = part, parts
 
-    def set_epoch(self, epoch):
-        self.epoch = epoch
+    def set_epoch(self, epoch, start=0):
+        """Choose the epoch, and with which of its steps to begin."""
+        self.epoch, self.start = epoch, start
 
     def indices(self):
-        """Return the epoch's order, int64 [steps, batch_size]."""
+        """Return the epoch's order from its first step on, int64 [steps, batch_size]."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
         order = order[: len(self) * self.parts * self.batch_size].reshape(len(self), self.parts, self.batch_size)
-        return order[:, self.part]
+        return order[self.start :, self.part]
 
     def __iter__(self):
         for batch in self.indices():

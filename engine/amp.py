@@ -1,5 +1,7 @@
 """Mixed precision: what computes in 16 bits, and what keeps training sound there."""
 
+import math
+
 import paddle
 
 from models.layers import LayerNorm, LayerNorm2D
@@ -53,6 +55,16 @@ class MixedPrecision:
                 save_dtype="float32",
                 excluded_layers=[LayerNorm, LayerNorm2D],
             )
+
+    def has_diverged(self, loss):
+        """Tell from an epoch's mean loss so far whether training is beyond hope.
+
+        In float16 single steps overflow; they are skipped, and the scale of the loss is halved. That has gone on for
+        long when the scale is below 1.
+        """
+        if self.scaler.is_enable():
+            return self.scaler.state_dict()["scale"].item() < 1
+        return not math.isfinite(loss)
 
     def describe(self):
         """Say in a few words what computes in what."""

@@ -143,11 +143,11 @@ def _measure_save(subject, steps, say):
     with tempfile.TemporaryDirectory() as folder:  # this side's, so that it goes away whatever happens to the subject
         subject.ask("begin", part="save", folder=folder)
         seconds = [subject.ask("turn")["seconds"] for _ in range(steps)]
-        megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        megabytes = sum(file.stat().st_size for file in Path(folder).glob("latest.*")) / 1e6
     entry = {"seconds": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "megabytes": megabytes}
     say(
         f"{'save':14} {entry['seconds']:10.3f} s        ({entry['min']:.3f} to {entry['max']:.3f}), "
-        f"{megabytes:.1f} MB: weights and optimizer state"
+        f"{megabytes:.1f} MB: a checkpoint to resume from"
     )
     return entry
 

@@ -12,6 +12,7 @@ from . import parallel
 from .amp import MixedPrecision
 from .errors import UserError
 from .losses import LabelSmoothingCrossEntropy
+from .state import new_state
 
 
 def build_dataset(config):
@@ -79,6 +80,21 @@ def build_model(config):
         attn_drop_rate=config.model.attn_drop_rate,
         drop_path_rate=config.model.drop_path_rate,
     )
+
+
+def build_state(config, precision, total_steps):
+    """Return the state of a run that has not begun, its learning rate planned for `total_steps`."""
+    model = build_model(config)
+    state = new_state(
+        model,
+        learning_rate=config.optimizer.learning_rate,
+        weight_decay=config.optimizer.weight_decay,
+        total_steps=total_steps,
+        precision=precision,
+    )
+    if config.train.to_static:
+        make_static(model, config.data.image_size, precision)
+    return state
 
 
 def make_static(model, image_size, precision):

@@ -1,17 +1,17 @@
 """Weights and optimizer state on disk: written whole or not at all, read without running what a file may hold."""
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import paddle
 
 from data import safe_pickle
 
+from . import files
 from .errors import UserError
 
 PADDLES_NAME_TABLE = "StructuredToParameterName@@"
+MASTER = "_fp32_master_0"  # what Paddle appends to the names of 16-bit weights for their float32 ones in the optimizer
 
 
 class CheckpointError(UserError):
@@ -24,17 +24,10 @@ def save(state, file):
     Raises:
         CheckpointError: the disk refuses it; what was there before stays.
     """
-    file = Path(file)
-    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        paddle.save(state, str(temporary))
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        files.replace(file, lambda path: paddle.save(state, str(path)))
     except OSError as error:
         raise CheckpointError(f"{file} cannot be written ({error}): free some space; older files are whole") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def optimizer_state(optimizer, model):
@@ -47,17 +40,53 @@ def optimizer_state(optimizer, model):
     state = {}
     for key, value in optimizer.state_dict().items():
         of_parameter = re.fullmatch(r"(.+\.[wb]_\d+)_(.+)", key)
-        if key == "master_weights":  # of amp.level O2, in float32
-            value = {names[name]: weights for name, weights in value.items()}
+        if key == "master_weights":  # of amp.level O2, in float32; tensors in there Paddle would save as pairs
+            value = {names[name]: weights.numpy() for name, weights in value.items()}
         state[f"{names[of_parameter[1]]}.{of_parameter[2]}" if of_parameter else key] = value
     return state
 
 
-def read(file):
-    """Return the arrays of a `.pdparams` file by name.
+def load_optimizer(optimizer, model, file):
+    """Give an optimizer that has made no step yet, and its learning-rate schedule, a state that `optimizer_state` made.
+
+    Returns:
+        the state dict of a GradScaler, or {} if the run had none.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds more than arrays.
+        CheckpointError: the file has not the same for each of the model's parameters.
+    """
+    state = load(file)
+    names = {key: parameter.name for key, parameter in model.named_parameters()}
+    loaded, of_each = {}, {}
+    scaler = state.pop("GradScaler", {})
+    for key, value in state.items():
+        parameter, _, what = key.rpartition(".")
+        if key == "master_weights":
+            value = {names[name]: _named(weights, names[name] + MASTER) for name, weights in value.items()}
+        elif parameter in names:
+            of_each.setdefault(what.removeprefix(MASTER[1:] + "_"), set()).add(parameter)
+            key = f"{names[parameter]}_{what}"
+        elif key != "LR_Scheduler":
+            raise CheckpointError(f"{file} does not fit the model: unexpected {key}")
+        loaded[key] = value
+    for what, parameters in of_each.items():
+        if missing := [key for key in names if key not in parameters]:
+            raise CheckpointError(f"{file} does not fit the model: no {what} of {_list(missing)}")
+    optimizer.set_state_dict(loaded)
+    return scaler
+
+
+def _named(array, name):
+    tensor = paddle.to_tensor(array)
+    tensor.name = name  # by which Paddle finds the moments
+    return tensor
+
+
+def load(file):
+    """Return a state dict: arrays and plain containers by name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds anything else.
     """
     try:
         with open(file, "rb") as stream:
@@ -71,6 +100,16 @@ def read(file):
     if not isinstance(state, dict):
         raise CheckpointError(f"{file} holds a {type(state).__name__}, expected a state dict of arrays")
     state.pop(PADDLES_NAME_TABLE, None)
+    return state
+
+
+def read(file):
+    """Return the arrays of a `.pdparams` file by name.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds more than arrays.
+    """
+    state = load(file)
     # Paddle 2.x writes a tensor that is no parameter as (name, array).
     state = {key: value[1] if isinstance(value, tuple) and len(value) == 2 else value for key, value in state.items()}
     wrong = [
@@ -83,10 +122,13 @@ def read(file):
     return state
 
 
-def load_weights(model, file):
+def load_weights(model, file, finite=True):
     """Give a model the weights of a file, which has to have exactly the model's names and shapes.
 
     `proj_cls.*` is `proj.*` under a second name; a file may have it or not.
+
+    Args:
+        finite: refuse NaN and infinite values.
 
     Raises:
         CheckpointError: lists what is missing, unexpected or of another shape.
@@ -99,7 +141,7 @@ def load_weights(model, file):
         state[first_name] = value
     expected = dict(model.named_parameters())  # not the state dict: under amp.level O2 that holds copies
     not_finite = [key for key, value in state.items() if not np.isfinite(value.astype(np.float32)).all()]
-    if not_finite:
+    if finite and not_finite:
         raise CheckpointError(f"{file}: NaN or infinite values in {_list(not_finite)}: weights of a run that diverged")
     problems = {
         "missing": [key for key in expected if key not in state],

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .errors import UserError
+from .errors import Stopped, UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,12 +32,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main):
-    """Run a script's main function and leave with its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    """Run a script's main function and leave with its exit status.
+
+    0: done; 2: a user's mistake, or what a user can mend; 130 (SIGINT) and 143 (SIGTERM): asked to stop.
+    """
     try:
         main()
     except UserError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, whatever a name in it holds
         sys.exit(2)
+    except Stopped as stopped:
+        sys.exit(stopped.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -27,9 +27,14 @@ class ConfigError(UserError):
     """A config cannot be used; the message names the file, the key, the value and what is valid."""
 
 
-def option(help, default=MISSING, *, choices=None, pattern=None, low=None, high=None, above=None, below=None):
-    """Declare a config field: what it means and which values are valid (`low` and `high` included, the others not)."""
-    valid = {"help": help, "choices": choices, "pattern": pattern}
+def option(
+    help, default=MISSING, *, choices=None, pattern=None, low=None, high=None, above=None, below=None, free=False
+):
+    """Declare a config field: what it means and which values are valid (`low` and `high` included, the others not).
+
+    `free`: it decides no number of a run, so that a resumed run may have another value.
+    """
+    valid = {"help": help, "choices": choices, "pattern": pattern, "free": free}
     valid |= {"low": low, "high": high, "above": above, "below": below}
     return field(metadata=valid) if default is MISSING else field(default=default, metadata=valid)
 
@@ -50,8 +55,8 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class DataConfig:
-    file: str = option("the archive", "datasets/cifar-10-python.tar.gz")
-    download: bool = option("download the official archive to `data.file` if it is not there", False)
+    file: str = option("the archive", "datasets/cifar-10-python.tar.gz", free=True)
+    download: bool = option("download the official archive to `data.file` if it is not there", False, free=True)
     pipeline: str = option(
         "`host`: the notebook's transforms in worker processes; `fast`: the same augmentation on the GPU, or by cv2 in "
         "worker threads",
@@ -64,6 +69,7 @@ class DataConfig:
         "workers (`host`: processes; `fast`: threads, none on a GPU); 0 works in the main one; changes no picture",
         low=0,
         below=257,
+        free=True,
     )
     image_size: int = option("side in pixels that pictures are resized to", low=32, below=4097)
     crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, high=1)
@@ -104,9 +110,20 @@ class AmpConfig:
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
     seed: int = option("of initial weights, order and augmentation", low=0, below=2**32)
-    log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31)
+    log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31, free=True)
+    save_every_steps: int = option(
+        "save a checkpoint to resume from every so many steps; 0: after each epoch only",
+        0,
+        low=0,
+        below=2**31,
+        free=True,
+    )
+    keep_checkpoints: int = option("keep that many of them", 2, low=1, below=2**31, free=True)
+    deterministic: bool = option("have a GPU compute the same bits each time, more slowly; a CPU always does", False)
     to_static: bool = option("compile the forward pass into a static graph", False)
-    prediction_interval: int = option("epochs between prediction grids on the dashboard", 5, low=1, below=2**31)
+    prediction_interval: int = option(
+        "epochs between prediction grids on the dashboard", 5, low=1, below=2**31, free=True
+    )
 
 
 @dataclass(kw_only=True)
@@ -117,12 +134,13 @@ class Config:
     optimizer: OptimizerConfig
     amp: AmpConfig
     train: TrainConfig
-    output_dir: str = option("folder of the run; default `output/<name of the config>`", "")
+    output_dir: str = option("folder of the run; default `output/<name of the config>`", "", free=True)
     device: str = option(
         "`auto` takes a GPU where there is one",
         "auto",
         pattern=r"auto|cpu|gpu|gpu:[0-9]{1,3}",
         choices=("auto", "gpu", "gpu:N", "cpu"),
+        free=True,
     )
 
 
@@ -156,6 +174,17 @@ def flatten(config):
         inner = flatten(value) if dataclasses.is_dataclass(value) else {"": value}
         flat.update({f"{item.name}.{key}" if key else item.name: value for key, value in inner.items()})
     return flat
+
+
+def free_keys(cls=Config):
+    """Return the names, as in `flatten`, of the options that decide no number of a run."""
+    keys = set()
+    for item in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(item.type):
+            keys |= {f"{item.name}.{key}" for key in free_keys(item.type)}
+        elif item.metadata["free"]:
+            keys.add(item.name)
+    return keys
 
 
 class _Loader(yaml.SafeLoader):

@@ -10,7 +10,7 @@ import paddle
 
 from . import build, checkpoint, config as configs
 from .errors import UserError
-from .run import CONFIG
+from .output import CONFIG
 from .runtime import PROJECT, describe_device, select_device
 from .trainer import evaluate, predicted_grid
 

@@ -3,9 +3,10 @@
 import csv
 import dataclasses
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import files
 
 HISTORY = "history.csv"
 
@@ -61,13 +62,7 @@ class History:
 
     def _rewrite(self):
         self._whole = False
-        temporary = self.file.with_name(f".{self.file.name}.tmp")
-        try:
-            with open(temporary, "w", newline="", encoding="utf-8") as stream:
-                stream.write(_rows([COLUMNS, *map(dataclasses.astuple, self.points)]))
-            os.replace(temporary, self.file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.replace_text(self.file, _rows([COLUMNS, *map(dataclasses.astuple, self.points)]))
         self._whole = True
 
 

@@ -34,8 +34,7 @@ class Meter:
             {"loss", "top1", "top5", "images", "last_loss"}: a true mean over pictures, fractions, a number, and the
             mean over each process's last batch.
         """
-        images = paddle.full([1], self.images, dtype="float64")
-        last_loss, images, loss, *hits = parallel.total(paddle.concat([self.last_loss, images, self.sums])).tolist()
+        last_loss, images, loss, *hits = self._over_all_processes()
         return {
             "loss": loss / images,
             "top1": hits[0] / images,
@@ -43,3 +42,16 @@ class Meter:
             "images": int(images),
             "last_loss": last_loss / parallel.size(),
         }
+
+    def counts(self):
+        """Return the sums over all processes as numbers; `restore` goes on from them."""
+        return self._over_all_processes()[1:]
+
+    def restore(self, counts):
+        """Go on from what all processes had counted."""
+        if parallel.rank() == 0:
+            self.images, self.sums = int(counts[0]), paddle.to_tensor(counts[1:], dtype="float64")
+
+    def _over_all_processes(self):
+        images = paddle.full([1], self.images, dtype="float64")
+        return parallel.total(paddle.concat([self.last_loss, images, self.sums])).tolist()

@@ -17,6 +17,10 @@ class Adam(paddle.optimizer.Adam):
         super().__init__(learning_rate, parameters=parameters, use_multi_tensor=True)
         self.l2 = l2
 
+    def state_dict(self):
+        """Return Paddle's state dict; Paddle 2.6 leaves out what was loaded and no step has taken up yet."""
+        return {**self._accumulators_holder, **super().state_dict()}
+
     def append_regularization_ops(self, parameters_and_grads, regularization=None):
         """Return the pairs (parameter, gradient) with L2 in the gradients; `step` calls it."""
         if self.l2 == 0:

@@ -21,7 +21,7 @@ def rank():
 
 def local_gpu():
     """Return the number of the GPU that the launcher's `--gpus` gave to this process; without a launcher 0."""
-    return int(os.environ.get("FLAGS_selected_gpus", "0").partition(",")[0])
+    return int(os.environ.get("FLAGS_selected_gpus", "0").partition(",")[0])  # noqa: SIM112
 
 
 def join():
@@ -40,6 +40,14 @@ def total(tensor):
     if size() > 1:
         distributed.all_reduce(tensor)
     return tensor
+
+
+def agree(*numbers):
+    """Whether all processes have the same whole numbers."""
+    if size() == 1:
+        return True
+    largest = highest(paddle.to_tensor([*numbers, *(-number for number in numbers)])).tolist()
+    return largest[: len(numbers)] == [-number for number in largest[len(numbers) :]]
 
 
 def wait():

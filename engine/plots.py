@@ -8,8 +8,6 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .history import read_history
-
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or its first start tells of fonts
 
 CURVES = {"loss": "CE Loss", "top1": "Accuracy"}
@@ -18,9 +16,8 @@ COLOURS = {"train": "red", "val": "cyan"}
 NAMES = {"train": "train", "val": "validation"}
 
 
-def plot_curves(history, folder):
-    """Draw loss and accuracy over steps and epochs from a history file; return the PNGs written into `folder`."""
-    points = read_history(history)
+def plot_curves(points, folder):
+    """Draw loss and accuracy over steps and epochs from a history's points; return the PNGs written into `folder`."""
     files = []
     for quantity, title in CURVES.items():
         figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")

@@ -1,111 +1,170 @@
-"""A training run from a config to its output folder."""
+"""A training run from a config to its output folder: from its start, or from where it was left."""
 
-import json
+import contextlib
 import shlex
-import shutil
 import time
-from pathlib import Path
 
-from data.download import MD5, md5sum
+from data import DataError
+from data.download import md5sum
 
-from . import build, config as configs, parallel
-from .errors import UserError
-from .history import HISTORY
-from .plots import FILES
-from .records import DASHBOARD, LOG, NoRecords, Records
-from .runtime import describe_device, environment, seed_everything, select_device
-from .trainer import fit, new_state
-
-CONFIG = "config.yaml"
-ENVIRONMENT = "environment.json"
-MODELS = [f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt")]
-EVALUATION = ("eval.json", "predictions.png")  # of the old weights
-RUN_FILES = (CONFIG, ENVIRONMENT, LOG, HISTORY, DASHBOARD, *FILES.values(), *MODELS, *EVALUATION)
+from . import build, config as configs, parallel, resume, state as states
+from .checkpoint import load
+from .errors import Stopped, UserError
+from .output import Output
+from .records import NoRecords, Records
+from .runtime import describe_device, make_deterministic, seed_everything, select_device
+from .stop import Stop
+from .trainer import fit, save_to_resume
 
 
-def train(config, overwrite=False):
+def train(config, *, overwrite=False, resuming=False, extending=False):
     """Train as a config says. Nothing is created before everything that can be checked beforehand has been.
 
+    Args:
+        overwrite: replace the run that the output folder holds.
+        resuming: go on from the newest whole checkpoint in the output folder.
+        extending: allow a resumed run more epochs than it was planned for.
+
     Raises:
-        UserError: the device, the data or the output folder cannot be used as the config says.
+        UserError: the device, the data, the output folder or its checkpoints cannot be used as the config says.
+        Stopped: a signal came; the run is saved.
     """
-    folder = Path(config.output_dir)
-    try:
-        old_run = [folder / name for name in RUN_FILES if (folder / name).exists()]
-    except OSError as error:
-        raise UserError(f"output_dir: {folder} cannot be used ({error}): choose another") from error
-    if old_run and not overwrite:
-        raise UserError(
-            f"output_dir: {folder} already holds a run ({old_run[0].name}): choose another with -o output_dir=NEW, "
-            "or replace it with --overwrite"
-        )
+    begin = time.perf_counter()
+    output, writes = Output(config.output_dir), parallel.rank() == 0
+    output.check_resumable() if resuming else output.check(overwrite)
     device = select_device(config.device)
+    if config.train.deterministic:
+        make_deterministic()
     parallel.join()
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
-    precision = build.build_precision(config, device)
-    model = build.build_model(config)
-    state = new_state(
-        model,
-        learning_rate=config.optimizer.learning_rate,
-        weight_decay=config.optimizer.weight_decay,
-        total_steps=len(train_loader) * config.train.epochs,
-        precision=precision,
-    )
-    if config.train.to_static:
-        build.make_static(model, config.data.image_size, precision)
-    writes = parallel.rank() == 0
-    if writes:
-        _prepare(folder, old_run, config, device)
-    with Records(folder, configs.flatten(config)) if writes else NoRecords() as records:
-        begin = time.perf_counter()
-        records.info(f"Device: {describe_device(device)}, computing in {precision.describe()}")
-        if parallel.size() > 1:
-            records.info(
-                f"Processes: {parallel.size()}, each with batches of {config.data.batch_size}: "
-                f"{parallel.size() * config.data.batch_size} pictures a step, at the learning rate that the config has"
+    total_steps = len(train_loader) * config.train.epochs
+    state = build.build_state(config, build.build_precision(config, device), total_steps)
+    about = {"config": configs.flatten(config), "archive": md5sum(config.data.file), "processes": parallel.size()}
+    checkpoints = resume.Checkpoints(output.folder, config.train.keep_checkpoints, about)
+    with contextlib.ExitStack() as stack:
+        if writes:
+            lock = stack.enter_context(output.lock())
+        notes, position = _go_on(state, checkpoints, total_steps, extending) if resuming else ([], None)
+        if not parallel.agree(int(resuming), state["epoch"], state["step"]):  # also waits until all have read
+            raise UserError(
+                f"output_dir: the processes of this run do not read the same in {output.folder}: "
+                "it has to be on a file system that all machines see"
             )
-        records.info(
-            f"Model: {config.model.name}, {sum(int(p.size) for p in model.parameters()):,} parameters; "
-            f"data: {len(dataset.train)} pictures to train on ({len(train_loader)} steps an epoch), "
-            f"{len(dataset.val)} to validate on ({dataset.val.name})"
-        )
-        fit(
-            state,
-            train_loader,
-            val_loader,
-            build.build_criterion(config),
-            records,
-            epochs=config.train.epochs,
-            log_interval=config.train.log_interval,
-            prediction_interval=config.train.prediction_interval,
-            classes=dataset.classes,
-        )
-        best, minutes = state["best"], (time.perf_counter() - begin) / 60
-        records.info(
-            f"Done in {minutes:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
-            f"({dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {folder}"
-        )
-        records.info(f"Next: python eval.py --weights {shlex.quote(str(folder / 'best_model.pdparams'))}")
-        records.info(f"      visualdl --logdir {shlex.quote(str(folder))}")
+        if writes:
+            if not resuming:
+                output.check(overwrite)  # again, now that nobody else can start there
+                output.put_old_run_aside()
+            output.describe(config, device, about["archive"])
+        records = stack.enter_context(Records(output.folder, about["config"], position) if writes else NoRecords())
+        for note in (*_introduction(config, device, state, dataset, len(train_loader)), *notes):
+            records.info(note)
+        if writes and lock.warning:
+            records.warn(lock.warning)
+        if not resuming:
+            save_to_resume(state, checkpoints, records)  # if that fails, better now than after an epoch
+        stop = stack.enter_context(Stop())
+        try:
+            fit(
+                state,
+                train_loader,
+                val_loader,
+                build.build_criterion(config),
+                records,
+                checkpoints,
+                stop,
+                epochs=config.train.epochs,
+                seed=config.train.seed,
+                log_interval=config.train.log_interval,
+                save_every_steps=config.train.save_every_steps,
+                prediction_interval=config.train.prediction_interval,
+                classes=dataset.classes,
+            )
+        except (Stopped, DataError) as reason:
+            if isinstance(reason, DataError) and stop.signum is None:
+                raise UserError(f"{reason}; then go on by: {_command(output)}") from reason
+            stopped = reason if isinstance(reason, Stopped) else Stopped(stop.signum)  # it had reached the workers too
+            records.info(f"Stopped by {stopped.signal} at step {state['step']}. Go on by: {_command(output)}")
+            raise stopped from None
+        minutes = (time.perf_counter() - begin) / 60
+        for note in _conclusion(device, state, dataset, output, minutes):
+            records.info(note)
 
 
-def _prepare(folder, old_run, config, device):
-    """Make the folder the new run's: remove the old run that was to be replaced, write config and provenance."""
-    digest = md5sum(config.data.file)
-    try:
-        for file in old_run:
-            if file.name == DASHBOARD and not file.is_symlink():
-                shutil.rmtree(file)
-            else:
-                file.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(configs.dump(config), encoding="utf-8")
-        provenance = {
-            **environment(device),
-            "archive": {"file": config.data.file, "md5": digest, "official": digest == MD5},
-        }
-        (folder / ENVIRONMENT).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"output_dir: {folder} cannot be written ({error}): choose another") from error
+def _go_on(state, checkpoints, total_steps, extending):
+    """Bring the state to where the newest whole checkpoint was; return what to tell, and the records' position there.
+
+    Raises:
+        UserError: there is no whole checkpoint, or it is of a run that computes something else.
+    """
+    found, damage = checkpoints.newest()
+    saved = load(found / resume.REST)
+    _refuse_changes(saved["about"], checkpoints.about, extending)
+    states.restore(state, found)
+    if parallel.rank() == 0:
+        checkpoints.name_latest(found)  # a kill may have come in between
+    if saved["about"]["config"]["train.epochs"] != checkpoints.about["config"]["train.epochs"]:
+        states.extend(state, total_steps)
+    warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
+    done = f"Resumed from {found}: {state['epoch']} epochs and {state['iteration']} steps of the next are done"
+    return [*warnings, done], saved["records"]
+
+
+def _refuse_changes(saved, now, extending):
+    free = configs.free_keys()
+    for key, value in now["config"].items():
+        before = saved["config"].get(key, value)
+        if before == value or key in free:
+            continue
+        if key == "train.epochs" and value > before:
+            if extending:
+                continue
+            raise UserError(
+                f"train.epochs: {value}, but the run was planned for {before}, and its learning rate with them: "
+                "--extend lays its cosine over the longer run"
+            )
+        raise UserError(
+            f"{key}: {value}, but the run was started with {before}, and that decides its numbers: "
+            f"give {key}={before}, or start another run with -o output_dir=NEW"
+        )
+    if saved["archive"] != now["archive"]:
+        raise UserError(
+            f"data.file: {now['config']['data.file']} is not the archive that the run was started with "
+            f"(MD5 {saved['archive']}): give that one"
+        )
+    if saved["processes"] != now["processes"]:
+        raise UserError(
+            f"{now['processes']} process(es), but the run was started with {saved['processes']}, and that decides its "
+            "numbers: launch as many"
+        )
+
+
+def _introduction(config, device, state, dataset, steps):
+    """Lines that say what is about to run on what."""
+    yield f"Device: {describe_device(device)}, computing in {state['precision'].describe()}"
+    if parallel.size() > 1:
+        yield (
+            f"Processes: {parallel.size()}, each with batches of {config.data.batch_size}: "
+            f"{parallel.size() * config.data.batch_size} pictures a step, at the learning rate that the config has"
+        )
+    yield (
+        f"Model: {config.model.name}, {sum(int(p.size) for p in state['model'].parameters()):,} parameters; "
+        f"data: {len(dataset.train)} pictures to train on ({steps} steps an epoch), "
+        f"{len(dataset.val)} to validate on ({dataset.val.name})"
+    )
+
+
+def _conclusion(device, state, dataset, output, minutes):
+    """Lines that say what came out and what comes next."""
+    best, weights = state["best"], "best_model.pdparams" if state["best"]["epoch"] else "final_model.pdparams"
+    yield (
+        f"Done in {minutes:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
+        f"({dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {output.folder}"
+    )
+    yield f"Next: python eval.py --weights {shlex.quote(str(output.folder / weights))}"
+    yield f"      visualdl --logdir {shlex.quote(str(output.folder))}"
+
+
+def _command(output):
+    return f"python train.py --resume {shlex.quote(str(output.folder))}"

@@ -71,6 +71,14 @@ def describe_device(device):
     return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
 
 
+def make_deterministic():
+    """Have Paddle choose operators that give the same bits each time, where its build can run on a GPU at all."""
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True, "FLAGS_embedding_deterministic": 1})
+
+
 def seed_everything(seed):
     """Seed Python's, numpy's and Paddle's generators, as the notebook does."""
     import paddle
@@ -78,6 +86,17 @@ def seed_everything(seed):
     random.seed(seed)
     np.random.seed(seed)
     paddle.seed(seed)
+
+
+def seed_step(seed, step, rank):
+    """Make what a training step draws (dropout, stochastic depth) a function of the seed, the step and the process.
+
+    Only Paddle's generators are seeded, whose state Paddle 2.6 cannot write down; Python's and numpy's belong to the
+    threads that augment.
+    """
+    import paddle
+
+    paddle.seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
 
 
 def environment(device):

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -243,19 +244,9 @@ class Ours(Subject):
     @functools.cached_property
     def state(self):
         from . import build
-        from .trainer import new_state
 
-        model, optimizer = build.build_model(self.config), self.config.optimizer
-        state = new_state(
-            model,
-            learning_rate=optimizer.learning_rate,
-            weight_decay=optimizer.weight_decay,
-            total_steps=1_000_000,  # the rate must not reach 0 however long one measures
-            precision=self.precision,
-        )
-        if self.config.train.to_static:
-            build.make_static(model, self.config.data.image_size, self.precision)
-        return state
+        # The rate must not reach 0 however long one measures.
+        return build.build_state(self.config, self.precision, total_steps=1_000_000)
 
     @property
     def model(self):
@@ -291,10 +282,17 @@ class Ours(Subject):
         return Part(run, self.steps_a_turn, max(WARM_UP, 2 * self.config.data.num_workers), data)
 
     def save(self, folder):
-        from .trainer import save
+        from .resume import Checkpoints
+        from .state import progress, weights_and_optimizer
 
         self.step(*self.batch)  # before its first step an optimizer has no state
-        return Part(lambda: save(self.state, Path(folder), "best"))
+        checkpoints, steps = Checkpoints(folder, keep=1), itertools.count()
+
+        def run():
+            weights, optimizer = weights_and_optimizer(self.state)
+            checkpoints.save(weights, optimizer, progress(self.state), epoch=0, step=next(steps))
+
+        return Part(run)
 
     def _batches(self):
         """Return training batches without end, and what they are made of."""

@@ -1,9 +1,4 @@
-"""The loop: `fit`, `train_one_epoch`, `evaluate`.
-
-All that a run is lies in one dict, the state: model, network (the model as it is trained: through it several processes
-average their gradients), optimizer, schedule (of the learning rate), precision, epoch and step done, and the best
-validation accuracy with its epoch.
-"""
+"""The loop: `fit`, `train_one_epoch`, `evaluate`. All that a run is lies in one dict, the state; see `state.py`."""
 
 import datetime
 import time
@@ -12,88 +7,185 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from data import unnormalise
+from data import DataError, unnormalise
 
-from . import checkpoint, parallel, plots
+from . import parallel, plots
 from .amp import MixedPrecision
+from .checkpoint import CheckpointError
+from .errors import Stopped, UserError
 from .history import Point
 from .metrics import Meter
-from .optimizer import Adam
 from .records import has_progress_bar
+from .runtime import seed_step
+from .state import is_finite, progress, save, weights_and_optimizer
 
 GRID = 18  # pictures in the grids, as in the notebook
+DIVERGED = "diverged_"
 
 
-def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
-    """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
-    schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
-    optimizer = Adam(schedule, model.parameters(), l2=weight_decay)
-    precision = precision or MixedPrecision()
-    precision.convert(model, optimizer)
-    return {
-        "model": model,
-        "network": parallel.average_gradients(model),
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "precision": precision,
-        "epoch": 0,
-        "step": 0,
-        "best": {"top1": -1.0, "epoch": 0},  # any first epoch is better
-    }
+class Diverged(UserError):
+    """The loss or the weights are NaN or infinite."""
 
-
-def fit(state, train_loader, val_loader, criterion, records, *, epochs, log_interval, prediction_interval, classes):
-    """Train for `epochs`, validating after each; leave checkpoints, curves and records in the records' folder."""
-    records.picture("augmented", plots.as_image(augmented_grid(train_loader, classes)), 0)
-    for epoch in range(1, epochs + 1):
-        train_one_epoch(state, train_loader, criterion, records, epochs=epochs, log_interval=log_interval)
-        result = evaluate(state["model"], val_loader, criterion, len(classes), state["precision"])
-        state["epoch"] = epoch
-        rate = state["optimizer"].get_lr()
-        records.point(Point(state["step"], epoch, "val", rate, result["loss"], result["top1"], result["ips"]))
-        is_best = result["top1"] > state["best"]["top1"]
-        if is_best:
-            state["best"] = {"top1": result["top1"], "epoch": epoch}
-            save(state, records.folder, "best")
-        records.info(
-            f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result['loss']:.5f}, top1: {result['top1']:.5f}, "
-            f"ips: {result['ips']:.1f} samples/s, best top1: {state['best']['top1']:.5f} "
-            f"(epoch {state['best']['epoch']}{', new' if is_best else ''})"
+    def __init__(self, what, step, rate):
+        super().__init__(
+            f"{what} after step {step} (learning rate {rate:.3e}): training stopped; the state is in "
+            f"checkpoints/{DIVERGED}*, earlier checkpoints are whole. Try a lower optimizer.learning_rate, and "
+            "amp.level=O0 or amp.dtype=bfloat16 where mixed precision is on"
         )
-        records.curves()
-        if epoch % prediction_interval == 0 or epoch == epochs:
-            figure = predicted_grid(state["model"], val_loader, classes, state["precision"])
-            records.picture("predictions", plots.as_image(figure), state["step"])
-    save(state, records.folder, "final")
 
 
-def train_one_epoch(state, loader, criterion, records, *, epochs, log_interval):
-    """Train on every batch once; between two log points nothing is read back from the device."""
-    epoch, steps = state["epoch"] + 1, len(loader)
-    meter, clock = Meter(state["model"].num_classes), _Clock()
-    loader.batch_sampler.set_epoch(state["epoch"])
+def fit(
+    state,
+    train_loader,
+    val_loader,
+    criterion,
+    records,
+    checkpoints,
+    stop,
+    *,
+    epochs,
+    seed,
+    log_interval,
+    save_every_steps,
+    prediction_interval,
+    classes,
+):
+    """Train up to `epochs`, from wherever the state is, validating after each; leave checkpoints, curves and records.
+
+    Raises:
+        Stopped: a signal came, `Diverged`: the loss is not finite, `DataError`: a worker died; the state is saved then.
+        CheckpointError: the final weights cannot be written.
+    """
+
+    def save_checkpoint(prefix=""):
+        try:
+            save_to_resume(state, checkpoints, records, prefix)
+        except CheckpointError as error:
+            records.warn(f"{error}; the next checkpoint tries again")
+
+    def after_step(logged):
+        if save_every_steps and state["step"] % save_every_steps == 0:
+            refuse_weights_that_are_not_finite(state)
+            save_checkpoint()
+        if logged or parallel.size() == 1:  # several processes wait for each other to agree, which costs less there
+            stop.check()
+
+    writes = parallel.rank() == 0
+    if state["step"] == 0 and writes:
+        records.picture("augmented", plots.as_image(augmented_grid(train_loader, classes)), 0)
+    try:
+        while state["epoch"] < epochs:
+            train_one_epoch(
+                state, train_loader, criterion, records, after_step, epochs=epochs, seed=seed, log_interval=log_interval
+            )
+            check = stop.check if parallel.size() == 1 else None
+            result = evaluate(state["model"], val_loader, criterion, len(classes), state["precision"], check)
+            refuse_weights_that_are_not_finite(state)
+            finish_epoch(state, result, records, epochs)
+            epoch = state["epoch"]
+            if writes and (epoch % prediction_interval == 0 or epoch == epochs):
+                figure = predicted_grid(state["model"], val_loader, classes, state["precision"])
+                records.picture("predictions", plots.as_image(figure), state["step"])
+            save_checkpoint()
+    except (Stopped, Diverged, DataError) as reason:
+        if parallel.size() == 1 or not isinstance(reason, DataError):  # which one process has, and the others not
+            sound = not isinstance(reason, Diverged) and is_finite(state["model"])
+            save_checkpoint("" if sound else DIVERGED)
+            parallel.wait()  # a process that ends has the launcher end the others, the one that writes too
+        raise
+    if writes:
+        save(state, records.folder, "final")
+    parallel.wait()
+
+
+def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, seed, log_interval):
+    """Train on what the epoch has left; between two log points nothing is read back from the device.
+
+    `after_step(logged)` is called after each step, when the state is that of a whole number of steps.
+    """
+    epoch, steps, meter = state["epoch"] + 1, len(loader), state["meter"]
+    loader.batch_sampler.set_epoch(state["epoch"], start=state["iteration"])
     state["model"].train()
-    bar = tqdm(loader, desc=f"epoch {epoch}/{epochs}", leave=False, disable=not has_progress_bar())
-    for iteration, (images, labels) in enumerate(bar):
+    clock = _Clock()
+    bar = tqdm(
+        loader,
+        desc=f"epoch {epoch}/{epochs}",
+        initial=state["iteration"],
+        total=steps,
+        leave=False,
+        disable=not has_progress_bar(),
+    )
+    for images, labels in bar:
         clock.batch_is_here()
-        rate = state["optimizer"].get_lr()
+        iteration, seen, rate = state["iteration"], state["step"], state["optimizer"].get_lr()
+        seed_step(seed, seen, parallel.rank())
         loss, logits = train_step(state, images, labels, criterion)
         meter.update(loss, logits, labels)
+        state["iteration"], state["step"] = iteration + 1, seen + 1
         clock.step_is_done(len(labels) * parallel.size())
-        if iteration % log_interval == 0 or iteration == steps - 1:
+        logged = iteration % log_interval == 0 or iteration == steps - 1
+        if logged:
             read = meter.read()
             value, top1 = read["last_loss"], read["top1"]
             cost = clock.read()
             left = datetime.timedelta(seconds=int(cost["batch"] * ((epochs - epoch + 1) * steps - iteration - 1)))
             bar.set_postfix(loss=f"{value:.3f}", top1=f"{top1:.3f}", ips=f"{cost['ips']:.0f}", eta=str(left))
-            records.point(Point(state["step"], epoch, "train", rate, value, top1, cost["ips"]))
+            records.point(Point(seen, epoch, "train", rate, value, top1, cost["ips"]))
             records.step(
                 f"[Train][Epoch {epoch}/{epochs}][Iter: {iteration}/{steps}] lr: {rate:.3e}, loss: {value:.5f}, "
                 f"top1: {top1:.5f}, batch_cost: {cost['batch']:.5f} s, reader_cost: {cost['reader']:.5f} s, "
                 f"ips: {cost['ips']:.1f} samples/s, eta: {left}"
             )
+            if state["precision"].has_diverged(read["loss"]):
+                raise Diverged(f"the loss is {value}", seen, rate)
             clock.restart()
-        state["step"] += 1
+        after_step(logged)
+
+
+def finish_epoch(state, result, records, epochs):
+    """Count the epoch as done, record its validation, and save its weights if they are the best so far."""
+    state.update(epoch=state["epoch"] + 1, iteration=0, meter=Meter(state["model"].num_classes))
+    epoch, rate = state["epoch"], state["optimizer"].get_lr()
+    records.point(Point(state["step"], epoch, "val", rate, result["loss"], result["top1"], result["ips"]))
+    is_best = result["top1"] > state["best"]["top1"] and _save_best(state, records)
+    if is_best:
+        state["best"] = {"top1": result["top1"], "epoch": epoch}
+    records.info(
+        f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result['loss']:.5f}, top1: {result['top1']:.5f}, "
+        f"ips: {result['ips']:.1f} samples/s, best top1: {state['best']['top1']:.5f} "
+        f"(epoch {state['best']['epoch']}{', new' if is_best else ''})"
+    )
+    records.curves()
+
+
+def _save_best(state, records):
+    """Save the best weights and return whether that worked; if not, those before stay, and stay the best."""
+    try:
+        if parallel.rank() == 0:
+            save(state, records.folder, "best")
+    except CheckpointError as error:
+        records.warn(f"{error}; this epoch's weights, the best so far, are not kept")
+        return False
+    return True
+
+
+def refuse_weights_that_are_not_finite(state):
+    """Raise `Diverged` for weights that are no state to go on from, which the loss of the step before need not tell."""
+    if not is_finite(state["model"]):
+        raise Diverged("the weights are not finite", state["step"], state["optimizer"].get_lr())
+
+
+def save_to_resume(state, checkpoints, records, prefix=""):
+    """Save a checkpoint, as `Checkpoints.save` does.
+
+    Raises:
+        CheckpointError: the disk refuses it; older checkpoints are whole.
+    """
+    rest = progress(state)  # in all processes
+    if parallel.rank() == 0:
+        rest |= {"about": checkpoints.about, "records": records.position()}
+        weights, optimizer = weights_and_optimizer(state)
+        checkpoints.save(weights, optimizer, rest, epoch=state["epoch"], step=state["step"], prefix=prefix)
 
 
 def train_step(state, images, labels, criterion):
@@ -110,8 +202,8 @@ def train_step(state, images, labels, criterion):
     return loss, logits
 
 
-def evaluate(model, loader, criterion, num_classes, precision=None):
-    """Measure a model on all pictures of a loader.
+def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
+    """Measure a model on all pictures of a loader; `check` is called between batches and may raise.
 
     Returns:
         {"loss", "top1", "top5", "images", "ips"}: loss is a true mean over pictures, accuracies are fractions, ips is
@@ -124,6 +216,8 @@ def evaluate(model, loader, criterion, num_classes, precision=None):
     with paddle.no_grad():
         bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())
         for i, (images, labels) in enumerate(bar):
+            if check:
+                check()
             with precision.autocast():
                 logits = model(images).astype("float32")
             meter.update(criterion(logits, labels), logits, labels)
@@ -133,16 +227,6 @@ def evaluate(model, loader, criterion, num_classes, precision=None):
         result = meter.read()
     result["ips"] = (meter.images - counted_from) / (time.perf_counter() - begin) * parallel.size()
     return result
-
-
-def save(state, folder, name):
-    """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`."""
-    if folder is None:
-        return  # another process of the run writes
-    checkpoint.save(state["model"].state_dict(), folder / f"{name}_model.pdparams")
-    optimizer = checkpoint.optimizer_state(state["optimizer"], state["model"])
-    scaler = state["precision"].scaler.state_dict()
-    checkpoint.save({**optimizer, **({"GradScaler": scaler} if scaler else {})}, folder / f"{name}_optimizer.pdopt")
 
 
 def augmented_grid(loader, classes):

@@ -1,13 +1,16 @@
 """Mixed precision: what a GPU is asked to do, and that a CPU says that it does nothing."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import paddle
 import pytest
 
 from engine.amp import MixedPrecision
-from engine.checkpoint import optimizer_state
 from engine.errors import UserError
 from engine.losses import LabelSmoothingCrossEntropy
-from engine.trainer import evaluate, new_state, save, train_step
+from engine.state import new_state
+from engine.trainer import evaluate, train_step
 from models.layers import LayerNorm, LayerNorm2D
 
 
@@ -95,7 +98,7 @@ def test_the_loss_sees_float32_whatever_the_model_gives():
     class Model(paddle.nn.Layer):
         def __init__(self):
             super().__init__()
-            self.linear = paddle.nn.Linear(6, 3)
+            self.linear, self.num_classes = paddle.nn.Linear(6, 3), 3
 
         def forward(self, x):
             return self.linear(x).astype("float64")
@@ -151,6 +154,7 @@ def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step()
     for scaled in (False, True):
         paddle.seed(1)
         model = paddle.nn.Linear(6, 3)
+        model.num_classes = 3
         state = new_state(model, learning_rate=0.1, weight_decay=0.01, total_steps=4)
         if scaled:
             state["precision"].scaler = scaler
@@ -160,22 +164,13 @@ def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step()
     assert results[0] == results[1]  # 8 is a power of two: nothing is rounded
 
 
-@pytest.mark.parametrize("saved", [{}, {"scale": 512.0, "incr_count": 3}])
-def test_a_scalers_state_is_saved_with_the_optimizers(tmp_path, saved):
-    class Scaler:
-        def state_dict(self):
-            return saved
-
-    state = new_state(paddle.nn.Linear(6, 3), learning_rate=0.1, weight_decay=0.0, total_steps=4)
-    state["precision"].scaler = Scaler()
-    save(state, tmp_path, "best")
-    assert paddle.load(str(tmp_path / "best_optimizer.pdopt")).get("GradScaler", {}) == saved
+@pytest.mark.parametrize(("scale", "loss", "diverged"), [(1.0, float("nan"), False), (0.5, 1.0, True)])
+def test_in_float16_skipped_steps_mean_divergence_only_when_they_go_on(scale, loss, diverged):
+    precision = MixedPrecision()
+    precision.scaler = SimpleNamespace(is_enable=lambda: True, state_dict=lambda: {"scale": np.array([scale])})
+    assert precision.has_diverged(loss) == diverged
 
 
-def test_the_master_weights_of_o2_are_saved_under_the_models_names():
-    class Optimizer:
-        def state_dict(self):
-            return {"master_weights": {model.weight.name: "weights", model.bias.name: "bias"}}
-
-    model = paddle.nn.Linear(6, 3)
-    assert optimizer_state(Optimizer(), model) == {"master_weights": {"weight": "weights", "bias": "bias"}}
+@pytest.mark.parametrize(("loss", "diverged"), [(2.3, False), (float("nan"), True), (float("inf"), True)])
+def test_without_a_scaler_a_loss_that_is_not_finite_is_divergence(loss, diverged):
+    assert MixedPrecision().has_diverged(loss) == diverged

@@ -283,6 +283,19 @@ def test_a_fast_picture_depends_on_seed_epoch_and_index_only(num_workers, on_dev
 
 
 @PLACES
+@pytest.mark.parametrize("start", [1, 11, 12])
+def test_an_epoch_gone_on_with_has_the_batches_that_were_left(num_workers, on_device, start):
+    train = loader(num_workers, on_device)
+    whole = [x.numpy() for x, _ in train]
+    train.batch_sampler.set_epoch(0, start)
+    rest = [x.numpy() for x, _ in train]
+    assert len(whole) == len(train) == 12
+    assert len(rest) == 12 - start
+    for ours, expected in zip(rest, whole[start:], strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@PLACES
 def test_the_datasets_pictures_and_labels_are_those_of_the_batches(num_workers, on_device):
     train = loader(num_workers, on_device)
     images, labels = batches(train, 4)

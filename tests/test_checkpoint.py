@@ -7,7 +7,8 @@ import pytest
 
 from engine import checkpoint
 from engine.checkpoint import CheckpointError
-from engine.trainer import new_state
+from engine.resume import Checkpoints
+from engine.state import new_state, progress, restore, weights_and_optimizer
 from models import build_model
 
 FREE = {
@@ -184,3 +185,109 @@ def test_optimizer_state_is_keyed_by_the_models_names():
     names = [key for key, _ in layer.named_parameters()]
     for kind in ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"):
         assert [f"{name}.{kind}" in states[0] for name in names] == [True] * len(names)
+
+
+def trained(steps):
+    """A state that has made some steps, and one that has made none; the layers of both have other generated names."""
+    states = []
+    for count in (steps, 0):
+        paddle.seed(3)
+        layer = model()
+        state = new_state(layer, learning_rate=0.1, weight_decay=1e-4, total_steps=9)
+        for _ in range(count):
+            step(state)
+        states.append(state)
+    return states
+
+
+def step(state):
+    state["model"](paddle.ones([1, 3, 56, 56])).square().sum().backward()
+    state["optimizer"].step()
+    state["optimizer"].clear_grad()
+    state["schedule"].step()
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps):
+    source, target = trained(steps)
+    checkpoint.save(source["model"].state_dict(), tmp_path / "w.pdparams")
+    checkpoint.save(checkpoint.optimizer_state(source["optimizer"], source["model"]), tmp_path / "o.pdopt")
+    checkpoint.load_weights(target["model"], tmp_path / "w.pdparams")
+    assert checkpoint.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt") == {}
+    for state in (source, target):
+        step(state)
+    assert_same(arrays(target["model"]), arrays(source["model"]))
+    ours, theirs = (checkpoint.optimizer_state(s["optimizer"], s["model"]) for s in (target, source))
+    assert list(ours) == list(theirs)
+    assert ours.pop("LR_Scheduler") == theirs.pop("LR_Scheduler")
+    for key in ours:
+        np.testing.assert_array_equal(ours[key].numpy(), theirs[key].numpy())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda state: state.pop("head.weight.moment1_0"), "no moment1_0 of head.weight"),
+        (lambda state: state.update({"tail.weight.moment1_0": np.zeros(2)}), "unexpected tail.weight.moment1_0"),
+    ],
+)
+def test_an_optimizers_state_that_does_not_fit_is_refused(tmp_path, spoil, words):
+    source, target = trained(1)
+    state = checkpoint.optimizer_state(source["optimizer"], source["model"])
+    spoil(state)
+    paddle.save(state, str(tmp_path / "o.pdopt"))
+    with pytest.raises(CheckpointError, match=f"does not fit the model: {words}"):
+        checkpoint.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt")
+
+
+class OptimizerAtO2:
+    """What Paddle's Adam holds at amp.level O2, where a CPU has no operator for it: names as its `optimizer.py` has."""
+
+    def __init__(self, model):
+        self.state = {"master_weights": {}}
+        for key, parameter in model.named_parameters():
+            name = parameter.name
+            if "norm" not in key:
+                name += "_fp32_master_0"
+                self.state["master_weights"][parameter.name] = tensor = parameter * 2
+                tensor.name = name
+            self.state[f"{name}_moment1_0"] = parameter * 3
+
+    def state_dict(self):
+        return self.state
+
+    def set_state_dict(self, state):
+        self.loaded = state
+
+
+def test_master_weights_of_o2_come_back_under_the_names_that_paddle_looks_for(tmp_path):
+    source, target = model(), model()
+    optimizers = OptimizerAtO2(source), OptimizerAtO2(target)
+    checkpoint.save(checkpoint.optimizer_state(optimizers[0], source), tmp_path / "o.pdopt")
+    checkpoint.load_optimizer(optimizers[1], target, tmp_path / "o.pdopt")
+    loaded, expected = optimizers[1].loaded, optimizers[1].state
+    assert set(loaded) == set(expected)
+    for name, weights in loaded.pop("master_weights").items():
+        assert weights.name == f"{name}_fp32_master_0"
+    ours, theirs = dict(source.named_parameters()), dict(target.named_parameters())
+    for key, parameter in theirs.items():
+        name = parameter.name + ("" if "norm" in key else "_fp32_master_0")
+        np.testing.assert_array_equal(loaded[f"{name}_moment1_0"], (ours[key] * 3).numpy())
+
+
+def test_the_loss_scaler_goes_on_where_it_was(tmp_path):
+    class Scaler:
+        def state_dict(self):
+            return {"scale": np.array([1024.0], "float32"), "incr_count": 7}
+
+        def load_state_dict(self, state):
+            self.loaded = state
+
+    source, target = trained(1)
+    for state in (source, target):
+        state["precision"].scaler = Scaler()
+    weights, optimizer = weights_and_optimizer(source)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(weights, optimizer, progress(source), epoch=0, step=1)
+    restore(target, checkpoints.newest()[0])
+    np.testing.assert_equal(target["precision"].scaler.loaded, Scaler().state_dict())

@@ -4,7 +4,8 @@ import pytest
 from reference import REFERENCE, STATE_DICTS, fill, free_model, golden_model, picture
 
 from engine.losses import LabelSmoothingCrossEntropy
-from engine.trainer import new_state, train_step
+from engine.state import new_state
+from engine.trainer import train_step
 from models import VARIANTS, build_model, regionvit
 from models.layers import DropPath
 from models.windows import partition

@@ -9,7 +9,7 @@ import pytest
 
 import data
 from engine.flops import count_multiply_adds
-from engine.history import COLUMNS
+from engine.history import COLUMNS, read_history
 from engine.plots import COLOURS, plot_curves
 from models import build_model
 
@@ -72,7 +72,7 @@ def test_curves_have_steps_and_epochs_on_x(tmp_path, monkeypatch):
     (tmp_path / "history.csv").write_text(HISTORY)
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, file: figures.append(figure))
-    plot_curves(tmp_path / "history.csv", tmp_path)
+    plot_curves(read_history(tmp_path / "history.csv"), tmp_path)
     for figure, title in zip(figures, ["CE Loss", "Accuracy"], strict=True):
         (axes,) = figure.axes
         assert axes.get_title() == title

@@ -13,34 +13,13 @@ import archives
 import numpy as np
 import paddle
 import pytest
+from runs import MICRO, ROOT, SMALL, assert_same_weights, script, train
 from visualdl import LogReader
 
 import eval as eval_script
 import train as train_script
 from engine import checkpoint, config as configs, trainer
-from engine.cli import run
 from engine.history import COLUMNS, read_history
-
-ROOT = Path(__file__).parents[1]
-MICRO = ROOT / "configs" / "micro_cifar10.yaml"
-SMALL = [
-    "device=cpu",
-    "data.num_workers=0",
-    "data.batch_size=16",
-    "train.epochs=2",
-    "train.log_interval=4",
-    "train.prediction_interval=1",
-]
-
-
-def script(monkeypatch, main, *arguments):
-    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
-    run(main)
-
-
-def train(monkeypatch, archive, output, *overrides, config=MICRO, flags=()):
-    settings = [f"data.file={archive}", f"output_dir={output}", *SMALL, *overrides]
-    script(monkeypatch, train_script.main, "-c", config, *(part for s in settings for part in ("-o", s)), *flags)
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +36,12 @@ def trained(archive, tmp_path_factory):
     return output
 
 
-def assert_same_weights(a, b):
-    a, b = checkpoint.read(a), checkpoint.read(b)
-    assert list(a) == list(b)
-    for key in a:
-        np.testing.assert_array_equal(a[key], b[key])
-
-
 def test_a_run_leaves_its_files(trained):
     names = {file.name for file in trained.iterdir()}
     assert names == {
         *("config.yaml", "environment.json", "train.log", "history.csv", "vdl", "loss.png", "accuracy.png"),
         *("best_model.pdparams", "best_optimizer.pdopt", "final_model.pdparams", "final_optimizer.pdopt"),
+        *("checkpoints", "latest.pdparams", "latest.pdopt", "latest.pdstates", "latest.json", ".lock"),
     }
 
 
@@ -257,6 +230,8 @@ def test_a_folder_that_holds_a_run_is_refused_unless_told(trained, archive, tmp_
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "eval.json").exists()
     assert len(list((folder / "vdl").iterdir())) == 1
+    replaced = {file.name: file.read_bytes() for file in (folder / "replaced").iterdir() if file.is_file()}
+    assert {**replaced, "notes.txt": b"mine", ".lock": before[".lock"]} == before
 
 
 def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ Parts, each after a warm-up, as the median (min to max) of --steps turns; a turn
   train_step  loss, backward, optimizer
   pipelines   each data pipeline alone, in one process (no workers), up to the batch that is ready
   end_to_end  loader (as configured) and training step, and the share of the time spent waiting for data
-  save        weights and optimizer state, into the system's temporary folder: seconds in place of images/s
+  save        a checkpoint to resume from, into the system's temporary folder: seconds in place of images/s
 Pictures of forward and train_step are random. The others read data.file, or random pictures if it is not there.
 
 --against FILE.py times another implementation in turns with this one. FILE.py gives build(variant, num_classes) -> a

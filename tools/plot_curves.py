@@ -14,11 +14,11 @@ def main():
     parser.add_argument("output", metavar="OUTPUT", help="the output folder of a run")
     folder = Path(parser.parse_args().output)
 
-    from engine.history import HISTORY
+    from engine.history import HISTORY, read_history
     from engine.plots import plot_curves
 
     try:
-        files = plot_curves(folder / HISTORY, folder)
+        files = plot_curves(read_history(folder / HISTORY), folder)
     except OSError as error:
         raise UserError(f"{folder}: {error}: give the output folder of a run") from error
     except (KeyError, TypeError, ValueError) as error:

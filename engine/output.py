@@ -1,0 +1,114 @@
+"""The output folder of a run: what belongs to it, who may write into it, and what was there before."""
+
+import json
+import shutil
+from pathlib import Path
+
+from data.download import MD5
+
+from . import config as configs, files, resume
+from .errors import UserError
+from .history import HISTORY
+from .lock import Lock
+from .plots import FILES
+from .records import DASHBOARD, LOG
+from .runtime import environment
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+MODELS = tuple(f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt"))
+EVALUATION = ("eval.json", "predictions.png")  # of the old weights
+RECORDS = (LOG, HISTORY, DASHBOARD, *FILES.values())
+RUN_FILES = (CONFIG, ENVIRONMENT, *RECORDS, *MODELS, resume.FOLDER, *resume.LATEST, *EVALUATION)
+REPLACED = "replaced"
+
+
+class Output:
+    """An output folder, which need not exist yet.
+
+    Raises:
+        UserError: in all methods: the folder cannot be used, with the reason.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def check(self, overwrite=False):
+        """Refuse a folder that holds a run, unless that may be replaced or has learned nothing yet."""
+        old_run = self._present(RUN_FILES)
+        if old_run and not overwrite and (self._has_learned() or not self._present([CONFIG])):
+            raise UserError(
+                f"output_dir: {self.folder} already holds a run ({old_run[0].name}): choose another with "
+                "-o output_dir=NEW, go on with it by --resume, or replace it with --overwrite"
+            )
+
+    def check_resumable(self):
+        """Refuse a folder without checkpoints."""
+        if not self.has_checkpoint():
+            raise UserError(f"--resume {self.folder}: no checkpoint to go on from: start with -c CONFIG")
+
+    def has_checkpoint(self):
+        """Whether there is something to go on from."""
+        return bool(resume.Checkpoints(self.folder).all())
+
+    def lock(self):
+        """Return the lock of the folder, which is created where it is missing."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Lock(self.folder)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def put_old_run_aside(self):
+        """Move a run's files into `replaced`, in place of those there; one that has learned nothing is removed."""
+        try:
+            old_run, moving = self._present(RUN_FILES), self.folder / f".{REPLACED}"
+            if self._has_learned() or moving.exists():  # some of it may have been moved before
+                moving.mkdir(exist_ok=True)
+                for file in old_run:
+                    file.rename(moving / file.name)
+                shutil.rmtree(self.folder / REPLACED, ignore_errors=True)
+                moving.rename(self.folder / REPLACED)
+                return
+            for file in old_run:
+                if file.is_dir() and not file.is_symlink():
+                    shutil.rmtree(file)
+                else:
+                    file.unlink()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def describe(self, config, device, archive):
+        """Write the resolved config and what the run is made on; what it was made on before stays listed.
+
+        Args:
+            archive: MD5 of the archive.
+        """
+        file = self.folder / ENVIRONMENT
+        here = {
+            **environment(device),
+            "archive": {"file": config.data.file, "md5": archive, "official": archive == MD5},
+        }
+        try:
+            before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        except (OSError, ValueError):
+            before = None
+        if isinstance(before, dict):
+            here = {**before, "resumed_on": [*before.get("resumed_on", []), here]}
+        try:
+            files.replace_text(self.folder / CONFIG, configs.dump(config))
+            files.replace_text(file, json.dumps(here, indent=2) + "\n")
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _has_learned(self):
+        return bool(self._present(MODELS)) or resume.Checkpoints(self.folder).has_learned()
+
+    def _present(self, names):
+        try:
+            return [self.folder / name for name in names if (self.folder / name).exists()]
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error):
+        return UserError(f"output_dir: {self.folder} cannot be written ({error}): choose another")

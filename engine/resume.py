@@ -1,0 +1,170 @@
+"""Checkpoints to resume from: at any instant at least one whole, consistent set is on disk.
+
+A checkpoint is a folder `checkpoints/epoch_0003_step_00002343` with weights, optimizer, the rest of the run's state,
+and a manifest with each file's size and SHA-256. It is made under another name, synced, and renamed: it is there whole
+or not at all. `latest.pdparams`, `latest.pdopt`, `latest.pdstates` and `latest.json` beside it are second names (hard
+links) of the newest one's files.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import paddle
+
+from .checkpoint import CheckpointError
+from .files import sync
+
+FOLDER = "checkpoints"
+WEIGHTS, OPTIMIZER, REST, MANIFEST = (f"latest.{kind}" for kind in ("pdparams", "pdopt", "pdstates", "json"))
+FILES = (WEIGHTS, OPTIMIZER, REST)
+LATEST = (*FILES, MANIFEST)
+HIDDEN = "."  # how names of folders begin that are no checkpoints yet, or no longer
+DAMAGED = "damaged_"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: the run's output folder.
+        keep: how many of the newest to keep.
+        about: what decides the run's numbers, for whoever goes on with it: a dict of plain values.
+    """
+
+    def __init__(self, folder, keep=1, about=None):
+        self.output, self.folder, self.keep, self.about = Path(folder), Path(folder) / FOLDER, keep, about
+
+    def save(self, weights, optimizer, rest, *, epoch, step, prefix=""):
+        """Write a checkpoint and drop those that are too many. With a prefix it is never resumed from nor dropped.
+
+        Args:
+            weights, optimizer: state dicts of tensors.
+            rest: a dict of numbers, text, arrays and containers of these.
+            epoch, step: epochs and steps done; they give the name.
+
+        Raises:
+            CheckpointError: the disk refuses it; what was there before stays.
+        """
+        target = self.folder / f"{prefix}epoch_{epoch:04}_step_{step:08}"
+        unfinished = self.folder / f"{HIDDEN}new_{target.name}"
+        try:
+            if target.exists() and not _damage(target):  # the same state again
+                self._name_latest(target)
+                return
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            sync(self.output)
+            for name, state in zip(FILES, (weights, optimizer, rest), strict=True):
+                paddle.save(state, str(unfinished / name))
+            manifest = {name: _measure(unfinished / name) for name in FILES}
+            (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            for file in (*(unfinished / name for name in LATEST), unfinished):
+                sync(file)
+            _put(unfinished, target)
+            if not prefix:
+                self._name_latest(target)
+                for newer in self.all()[: self.all().index(target)]:  # damaged, or the run would have gone on from it
+                    _put_aside(newer)
+                for old in self.all()[self.keep :]:
+                    _remove(old)
+        except OSError as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise CheckpointError(
+                f"{target} cannot be written ({error}): free some space; older files are whole"
+            ) from error
+
+    def all(self):
+        """Return the folders of the checkpoints, newest first."""
+        return sorted(self.folder.glob("epoch_*_step_*"), reverse=True)
+
+    def has_learned(self):
+        """Whether any checkpoint, damaged or of a run that diverged, has seen a step."""
+        return any(not folder.name.endswith(f"_step_{0:08}") for folder in self.folder.glob("[!.]*_step_*"))
+
+    def newest(self):
+        """Return the folder of the newest whole checkpoint and, for each damaged one before it, what is wrong.
+
+        Raises:
+            CheckpointError: there is no checkpoint, or all are damaged.
+        """
+        damage = []
+        for candidate in self.all():
+            wrong = _damage(candidate)
+            if not wrong:
+                return candidate, damage
+            damage.append(wrong)
+        if damage:
+            raise CheckpointError(
+                f"{self.folder} has no whole checkpoint: {'; '.join(damage)}; "
+                "copy back a whole one, or start anew with -o output_dir=NEW"
+            )
+        raise CheckpointError(f"{self.output} holds no checkpoint to resume from: start with -c CONFIG")
+
+    def name_latest(self, checkpoint):
+        """Make `latest.*` the second names of a checkpoint's files.
+
+        Raises:
+            CheckpointError: the disk refuses it.
+        """
+        try:
+            self._name_latest(checkpoint)
+        except OSError as error:
+            raise CheckpointError(f"{self.output} cannot be written ({error}): free some space") from error
+
+    def _name_latest(self, target):
+        for name in LATEST:
+            temporary = self.output / f".{name}.tmp"
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(target / name, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(target / name, temporary)
+            os.replace(temporary, self.output / name)
+            temporary.unlink(missing_ok=True)  # it stays where both are names of one file already
+
+
+def _damage(folder):
+    """Return what is wrong with a checkpoint in a few words, or None."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name in FILES:
+            if _measure(folder / name) != files[name]:
+                return f"{folder / name} is not what was saved (size or SHA-256 differs)"
+    except OSError as error:
+        return f"{error.filename or folder} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError):
+        return f"{folder / MANIFEST} is damaged"
+    return None
+
+
+def _measure(file):
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        return {"bytes": stream.tell(), "sha256": digest.hexdigest()}
+
+
+def _put(folder, target):
+    """Rename a folder; one that has the name is put aside."""
+    if target.exists():
+        _put_aside(target)
+    os.rename(folder, target)
+    sync(target.parent)
+
+
+def _put_aside(damaged):
+    aside = damaged.with_name(DAMAGED + damaged.name)
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(damaged, aside)
+
+
+def _remove(folder):
+    """Remove a checkpoint; it is none any more before the first of its files is gone."""
+    doomed = folder.with_name(f"{HIDDEN}old_{folder.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    os.rename(folder, doomed)
+    shutil.rmtree(doomed)

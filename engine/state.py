@@ -1,0 +1,91 @@
+"""All that a run is, in one dict, and its way to disk and back.
+
+- model, and network: the model as it is trained, through which several processes average their gradients
+- optimizer, schedule (of the learning rate), precision
+- epoch: epochs done; iteration: steps done of the next one; step: steps done in all
+- meter: what the epoch under way has counted; best: the best validation accuracy and its epoch
+
+Nothing random is in it: order and augmentation of pictures are a function of (seed, epoch, index), what a training step
+draws (dropout) one of (seed, step).
+"""
+
+import paddle
+
+from . import checkpoint, parallel, resume
+from .amp import MixedPrecision
+from .metrics import Meter
+from .optimizer import Adam
+
+
+def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
+    """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
+    schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
+    optimizer = Adam(schedule, model.parameters(), l2=weight_decay)
+    precision = precision or MixedPrecision()
+    precision.convert(model, optimizer)
+    return {
+        "model": model,
+        "network": parallel.average_gradients(model),
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "precision": precision,
+        "epoch": 0,
+        "iteration": 0,
+        "step": 0,
+        "meter": Meter(model.num_classes),
+        "best": {"top1": -1.0, "epoch": 0},  # any first epoch is better
+    }
+
+
+def is_finite(model):
+    """Whether no weight of a model is NaN or infinite."""
+    with paddle.no_grad():
+        return all(paddle.stack([weights.isfinite().all() for weights in model.parameters()]).tolist())
+
+
+def weights_and_optimizer(state):
+    """Return the state dicts of the model, and of the optimizer, its schedule and the loss scaler."""
+    optimizer = checkpoint.optimizer_state(state["optimizer"], state["model"])
+    scaler = state["precision"].scaler.state_dict()
+    return state["model"].state_dict(), {**optimizer, **({"GradScaler": scaler} if scaler else {})}
+
+
+def save(state, folder, name):
+    """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`.
+
+    Raises:
+        CheckpointError: the disk refuses it; older files are whole.
+    """
+    weights, optimizer = weights_and_optimizer(state)
+    checkpoint.save(weights, folder / f"{name}_model.pdparams")
+    checkpoint.save(optimizer, folder / f"{name}_optimizer.pdopt")
+
+
+def progress(state):
+    """Return the rest of the state as plain numbers; all processes of the run have to call it."""
+    return {
+        **{name: state[name] for name in ("epoch", "iteration", "step", "best")},
+        "meter": state["meter"].counts(),
+    }
+
+
+def restore(state, folder):
+    """Bring a new state to where a checkpoint's was.
+
+    Raises:
+        CheckpointError: the checkpoint is not this model's.
+    """
+    saved = checkpoint.load(folder / resume.REST)
+    checkpoint.load_weights(state["model"], folder / resume.WEIGHTS, finite=False)
+    scaler = checkpoint.load_optimizer(state["optimizer"], state["model"], folder / resume.OPTIMIZER)
+    if scaler:
+        state["precision"].scaler.load_state_dict(scaler)
+    state.update({name: saved[name] for name in ("epoch", "iteration", "step", "best")})
+    state["meter"].restore(saved["meter"])
+
+
+def extend(state, total_steps):
+    """Lay the cosine over more steps; from here on the learning rate is what it would have been from the start."""
+    schedule = state["schedule"]
+    schedule.T_max = total_steps
+    schedule.step(state["step"])

@@ -1,0 +1,85 @@
+"""Small runs of train.py for tests, and what makes two of them the same."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from visualdl import LogReader
+
+import train as train_script
+from engine import checkpoint
+from engine.cli import run
+from engine.history import read_history
+
+ROOT = Path(__file__).parents[1]
+MICRO = ROOT / "configs" / "micro_cifar10.yaml"
+SMALL = (
+    "device=cpu",
+    "data.num_workers=0",
+    "data.batch_size=16",
+    "optimizer.learning_rate=1e-3",
+    "train.epochs=2",
+    "train.log_interval=4",
+    "train.prediction_interval=1",
+)
+
+
+def script(monkeypatch, main, *arguments):
+    """Run a script's main function with arguments, as the script would."""
+    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+    run(main)
+
+
+def arguments(archive, output, *overrides, config=MICRO):
+    """The arguments of train.py for a small run."""
+    settings = [f"data.file={archive}", f"output_dir={output}", *SMALL, *overrides]
+    return ["-c", str(config), *(part for setting in settings for part in ("-o", setting))]
+
+
+def train(monkeypatch, archive, output, *overrides, config=MICRO, flags=()):
+    script(monkeypatch, train_script.main, *arguments(archive, output, *overrides, config=config), *flags)
+
+
+def resume(monkeypatch, output, *flags):
+    script(monkeypatch, train_script.main, "--resume", output, *flags)
+
+
+def points(output):
+    """The history but for its timing column."""
+    return [(p.step, p.epoch, p.split, p.lr, p.loss, p.top1) for p in read_history(output / "history.csv")]
+
+
+def scalars(output):
+    """What the dashboard shows, but for timing: {tag: [(step, value)]}."""
+    newest = max((output / "vdl").iterdir())
+    reader = LogReader(file_path=str(newest))
+    tags = [tag for tag in reader.get_tags()["scalar"] if not tag.startswith("throughput")]
+    return {tag: [(point.id, point.value) for point in reader.get_data("scalar", tag)] for tag in tags}
+
+
+def lines_of_steps(output):
+    """The log's lines about training and validation, up to where timing begins, without the time of day."""
+    lines = (output / "train.log").read_text().splitlines()
+    return [line[22:].split(", batch_cost")[0].split(", ips")[0] for line in lines if "[Epoch " in line]
+
+
+def assert_same_weights(a, b):
+    """Two files of weights, or of an optimizer's state, hold the same bits."""
+    a, b = checkpoint.load(a), checkpoint.load(b)
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_equal(a[key], b[key])
+
+
+def assert_same_run(a, b, bytes=False):
+    """Two finished runs ended in the same bits and left the same records.
+
+    bytes: compare whole files. They name parameters by counting within a process, so both have to be another's work.
+    """
+    for name in ("best", "final"):
+        for file in (f"{name}_model.pdparams", f"{name}_optimizer.pdopt"):
+            assert_same_weights(a / file, b / file)
+            assert not bytes or (a / file).read_bytes() == (b / file).read_bytes()
+    assert points(a) == points(b)
+    assert scalars(a) == scalars(b)
+    assert lines_of_steps(a) == lines_of_steps(b)
