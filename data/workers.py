@@ -83,13 +83,16 @@ def check(num_workers):
 def _watch(batches, workers):
     """Wake who waits for a batch when a worker dies; if it was writing one, Paddle would wait for the rest of it."""
     while workers:
-        ended = connection.wait([worker.sentinel for worker in workers])
-        if any(worker.exitcode for worker in workers if worker.sentinel in ended):
+        sentinels = connection.wait([worker.sentinel for worker in workers])
+        ended = [worker for worker in workers if worker.sentinel in sentinels]
+        for worker in ended:
+            worker.join()  # its exit code comes a moment later
+        if any(worker.exitcode for worker in ended):
             for worker in workers:
                 worker.kill()
             batches._exit_thread_unexpectedly()
             return
-        workers = [worker for worker in workers if worker.sentinel not in ended]
+        workers = [worker for worker in workers if worker not in ended]
 
 
 def _start(worker):

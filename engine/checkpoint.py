@@ -31,17 +31,19 @@ def save(state, file):
 
 
 def optimizer_state(optimizer, model):
-    """Return an optimizer's state keyed by the model's parameter names: `head.weight.moment1_0`.
+    """Return an optimizer's state as arrays by the model's parameter names: `head.weight.moment1_0`.
 
-    Paddle's own keys (`linear_9.w_0_moment1_0`) count the layers built so far in the process, and would not fit a
-    model built in another.
+    Paddle's own keys (`linear_9.w_0_moment1_0`), which it would save with its tensors, count the layers built so far in
+    the process, and would not fit a model built in another.
     """
     names = {parameter.name: key for key, parameter in model.named_parameters()}
     state = {}
     for key, value in optimizer.state_dict().items():
         of_parameter = re.fullmatch(r"(.+\.[wb]_\d+)_(.+)", key)
-        if key == "master_weights":  # of amp.level O2, in float32; tensors in there Paddle would save as pairs
+        if key == "master_weights":  # of amp.level O2, in float32
             value = {names[name]: weights.numpy() for name, weights in value.items()}
+        elif isinstance(value, paddle.Tensor):
+            value = value.numpy()
         state[f"{names[of_parameter[1]]}.{of_parameter[2]}" if of_parameter else key] = value
     return state
 

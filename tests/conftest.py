@@ -21,3 +21,15 @@ def no_gpu(monkeypatch):
     import paddle
 
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
+
+
+@pytest.fixture(scope="module")
+def nano():
+    """Micro is a smaller model, for a module of runs in the test's own process."""
+    from runs import NANO
+
+    from models import VARIANTS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "regionvit_micro_32", NANO)
+        yield

@@ -64,6 +64,7 @@ def assert_rate(entry, key="images_per_second"):
     assert 0 < entry["min"] <= entry[key] <= entry["max"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["forward", "train_step", "end_to_end"])
 def test_a_part_has_its_rate_and_peak_memory(report, part):
     assert_rate(report[part])

@@ -76,7 +76,9 @@ def test_state_dict_has_the_official_names_shapes_and_order(variant):
     assert [(key, value.shape) for key, value in state.items()] == list(STATE_DICTS[variant].items())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "base" in name else []) for name in VARIANTS]
+)
 def test_every_parameter_has_a_gradient(name):
     model = fill(build_model(name, num_classes=10))
     model.train()

@@ -1,4 +1,5 @@
 import errno
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -23,13 +24,16 @@ from engine.resume import FILES, LATEST, MANIFEST, Checkpoints
 RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1"]  # what a step draws has to be the same again
 
 
+pytestmark = pytest.mark.usefixtures("nano")
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     return archives.write(tmp_path_factory.mktemp("data") / "cifar.tar.gz", archives.members(train=100, test=21))
 
 
 @pytest.fixture(scope="module")
-def whole(archive, tmp_path_factory):
+def whole(nano, archive, tmp_path_factory):
     """Runs that nothing interrupted, of two epochs of six steps, by their overrides."""
     made = {}
 
@@ -410,8 +414,10 @@ def test_a_worker_that_dies_while_it_hands_over_a_batch_does_not_hang_the_run(ar
         original(self, data, *arguments)
 
     monkeypatch.setattr(connection.Connection, "_send", dies)
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)  # nothing else would end it
     with pytest.raises(SystemExit) as exit:
         train(monkeypatch, archive, tmp_path / "run", "data.pipeline=host", "data.num_workers=2")
+    faulthandler.cancel_dump_traceback_later()
     assert exit.value.code == 2
     assert "a worker process that makes batches died" in capsys.readouterr().err
 

@@ -21,6 +21,8 @@ import train as train_script
 from engine import checkpoint, config as configs, trainer
 from engine.history import COLUMNS, read_history
 
+pytestmark = pytest.mark.usefixtures("nano")
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
@@ -28,7 +30,7 @@ def archive(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(archive, tmp_path_factory):
+def trained(nano, archive, tmp_path_factory):
     """A finished run: two epochs of six steps."""
     output = tmp_path_factory.mktemp("run") / "micro"
     with pytest.MonkeyPatch.context() as monkeypatch:
