@@ -1,12 +1,15 @@
 """What all tests share: the CPU, with the settings that the scripts give it."""
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from engine import runtime  # before paddle is imported anywhere
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
 
 
 @pytest.fixture(autouse=True)

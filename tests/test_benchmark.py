@@ -196,8 +196,6 @@ def test_no_process_is_left_when_the_measuring_one_is_stopped(tmp_path, name):
     (tmp_path / "other.py").write_text(OTHER + (tmp_path / "other.py").read_text())
     run = subprocess.Popen(
         [*map(str, script), "--against", str(tmp_path / "other.py")],
-        # As in a terminal: a process that was started in the background ignores SIGINT, and so do its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "pid").exists():
         time.sleep(0.1)
