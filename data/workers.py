@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import threading
 from multiprocessing import connection
@@ -90,6 +91,7 @@ def _watch(batches, workers):
         if any(worker.exitcode for worker in ended):
             for worker in workers:
                 worker.kill()
+            batches._data_queue._writer.close()  # the last end that is open: whoever reads on gets to the end
             batches._exit_thread_unexpectedly()
             return
         workers = [worker for worker in workers if worker not in ended]
@@ -97,8 +99,9 @@ def _watch(batches, workers):
 
 def _start(worker):
     cv2.setNumThreads(0)  # the workers are the parallelism
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to them too; the run decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the run's own answer to it
+    os.setpgrp()  # terminals and launchers signal a whole group; what that means is the run's to decide
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)  # not the run's own answer to them
     try:
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     except (OSError, AttributeError):

@@ -1,5 +1,6 @@
 """One run at a time in an output folder."""
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -38,13 +39,15 @@ class Lock:
         except OSError as error:  # some network file systems have no locks
             self.warning = f"{self.folder} cannot be locked ({error}): see to it that no second run writes there"
             return self
-        self._stream.truncate(0)
-        self._stream.write(f"process {os.getpid()} on {platform.node()}\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # a full disk; the lock holds without a name in it
+            self._stream.truncate(0)
+            self._stream.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._stream.flush()
         return self
 
     def __exit__(self, *exception):
-        self._stream.close()  # the file stays: removing it could take the lock from under one who just opened it
+        with contextlib.suppress(OSError):
+            self._stream.close()  # the file stays: removing it could take the lock from one who has just opened it
 
 
 def _lock(stream):

@@ -19,7 +19,9 @@ ENVIRONMENT = "environment.json"
 MODELS = tuple(f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt"))
 EVALUATION = ("eval.json", "predictions.png")  # of the old weights
 RECORDS = (LOG, HISTORY, DASHBOARD, *FILES.values())
-RUN_FILES = (CONFIG, ENVIRONMENT, *RECORDS, *MODELS, resume.FOLDER, *resume.LATEST, *EVALUATION)
+# In the order in which they go: checkpoints first, so that nobody goes on with half a run; the config last, for it
+# tells that the others are a run's.
+RUN_FILES = (resume.FOLDER, *resume.LATEST, *MODELS, *EVALUATION, *RECORDS, ENVIRONMENT, CONFIG)
 REPLACED = "replaced"
 
 
@@ -49,7 +51,7 @@ class Output:
 
     def has_checkpoint(self):
         """Whether there is something to go on from."""
-        return bool(resume.Checkpoints(self.folder).all())
+        return bool(resume.Checkpoints(self.folder).candidates())
 
     def lock(self):
         """Return the lock of the folder, which is created where it is missing."""

@@ -157,6 +157,12 @@ def _size(file):
 
 
 class _File(logging.FileHandler):
+    def close(self):
+        try:
+            super().close()
+        except OSError:  # what it could not write before
+            pass
+
     def handleError(self, record):
         print(f"WARNING: {self.baseFilename} cannot be written ({sys.exc_info()[1]})", file=sys.stderr)
 

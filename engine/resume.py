@@ -49,40 +49,31 @@ class Checkpoints:
             CheckpointError: the disk refuses it; what was there before stays.
         """
         target = self.folder / f"{prefix}epoch_{epoch:04}_step_{step:08}"
-        unfinished = self.folder / f"{HIDDEN}new_{target.name}"
         try:
-            if target.exists() and not _damage(target):  # the same state again
-                self._name_latest(target)
-                return
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            sync(self.output)
-            for name, state in zip(FILES, (weights, optimizer, rest), strict=True):
-                paddle.save(state, str(unfinished / name))
-            manifest = {name: _measure(unfinished / name) for name in FILES}
-            (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            for file in (*(unfinished / name for name in LATEST), unfinished):
-                sync(file)
-            _put(unfinished, target)
+            if not target.exists() or _damage(target):
+                self._write(target, (weights, optimizer, rest))
             if not prefix:
                 self._name_latest(target)
-                for newer in self.all()[: self.all().index(target)]:  # damaged, or the run would have gone on from it
-                    _put_aside(newer)
-                for old in self.all()[self.keep :]:
-                    _remove(old)
+                self._drop_others(target)
         except OSError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
             raise CheckpointError(
                 f"{target} cannot be written ({error}): free some space; older files are whole"
             ) from error
 
     def all(self):
         """Return the folders of the checkpoints, newest first."""
-        return sorted(self.folder.glob("epoch_*_step_*"), reverse=True)
+        folders = self.folder.glob("epoch_*_step_*")
+        return sorted(folders, key=lambda folder: [int(part) for part in folder.name.split("_")[1::2]], reverse=True)
+
+    def candidates(self):
+        """Return the folders to go on from, newest first; where there is none, `latest.*` may be left of one."""
+        return self.all() or [self.output] * (self.output / MANIFEST).exists()
 
     def has_learned(self):
         """Whether any checkpoint, damaged or of a run that diverged, has seen a step."""
-        return any(not folder.name.endswith(f"_step_{0:08}") for folder in self.folder.glob("[!.]*_step_*"))
+        folders = list(self.folder.glob("[!.]*_step_*"))
+        left = not folders and (self.output / MANIFEST).exists()
+        return left or any(not folder.name.endswith(f"_step_{0:08}") for folder in folders)
 
     def newest(self):
         """Return the folder of the newest whole checkpoint and, for each damaged one before it, what is wrong.
@@ -91,7 +82,7 @@ class Checkpoints:
             CheckpointError: there is no checkpoint, or all are damaged.
         """
         damage = []
-        for candidate in self.all():
+        for candidate in self.candidates():
             wrong = _damage(candidate)
             if not wrong:
                 return candidate, damage
@@ -113,6 +104,33 @@ class Checkpoints:
             self._name_latest(checkpoint)
         except OSError as error:
             raise CheckpointError(f"{self.output} cannot be written ({error}): free some space") from error
+
+    def _write(self, target, states):
+        for left_behind in self.folder.glob(f"{HIDDEN}*"):  # by a kill
+            shutil.rmtree(left_behind, ignore_errors=True)
+        unfinished = self.folder / f"{HIDDEN}new_{target.name}"
+        try:
+            unfinished.mkdir(parents=True)
+            sync(self.output)
+            for name, state in zip(FILES, states, strict=True):
+                paddle.save(state, str(unfinished / name))
+            manifest = {name: _measure(unfinished / name) for name in FILES}
+            (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            for file in (*(unfinished / name for name in LATEST), unfinished):
+                sync(file)
+            if target.exists():
+                _put_aside(target)
+            os.rename(unfinished, target)
+            sync(self.folder)
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+    def _drop_others(self, newest):
+        for newer in self.all()[: self.all().index(newest)]:  # damaged, or the run would have gone on from it
+            _put_aside(newer)
+        for old in self.all()[self.keep :]:
+            _remove(old)
 
     def _name_latest(self, target):
         for name in LATEST:
@@ -148,14 +166,6 @@ def _measure(file):
         return {"bytes": stream.tell(), "sha256": digest.hexdigest()}
 
 
-def _put(folder, target):
-    """Rename a folder; one that has the name is put aside."""
-    if target.exists():
-        _put_aside(target)
-    os.rename(folder, target)
-    sync(target.parent)
-
-
 def _put_aside(damaged):
     aside = damaged.with_name(DAMAGED + damaged.name)
     shutil.rmtree(aside, ignore_errors=True)
@@ -165,6 +175,5 @@ def _put_aside(damaged):
 def _remove(folder):
     """Remove a checkpoint; it is none any more before the first of its files is gone."""
     doomed = folder.with_name(f"{HIDDEN}old_{folder.name}")
-    shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)
     shutil.rmtree(doomed)

@@ -46,12 +46,13 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     with contextlib.ExitStack() as stack:
         if writes:
             lock = stack.enter_context(output.lock())
-        notes, position = _go_on(state, checkpoints, total_steps, extending) if resuming else ([], None)
+        notes, position = _go_on(state, checkpoints, extending) if resuming else ([], None)
         if not parallel.agree(int(resuming), state["epoch"], state["step"]):  # also waits until all have read
             raise UserError(
                 f"output_dir: the processes of this run do not read the same in {output.folder}: "
                 "it has to be on a file system that all machines see"
             )
+        stop = stack.enter_context(Stop())
         if writes:
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
@@ -64,7 +65,6 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             records.warn(lock.warning)
         if not resuming:
             save_to_resume(state, checkpoints, records)  # if that fails, better now than after an epoch
-        stop = stack.enter_context(Stop())
         try:
             fit(
                 state,
@@ -82,17 +82,19 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 classes=dataset.classes,
             )
         except (Stopped, DataError) as reason:
-            if isinstance(reason, DataError) and stop.signum is None:
-                raise UserError(f"{reason}; then go on by: {_command(output)}") from reason
+            if isinstance(reason, DataError) and (stop.signum is None or parallel.size() > 1):
+                raise UserError(f"{reason}; then go on by: {_command(output, extending)}") from reason
             stopped = reason if isinstance(reason, Stopped) else Stopped(stop.signum)  # it had reached the workers too
-            records.info(f"Stopped by {stopped.signal} at step {state['step']}. Go on by: {_command(output)}")
+            records.info(
+                f"Stopped by {stopped.signal} at step {state['step']}. Go on by: {_command(output, extending)}"
+            )
             raise stopped from None
         minutes = (time.perf_counter() - begin) / 60
         for note in _conclusion(device, state, dataset, output, minutes):
             records.info(note)
 
 
-def _go_on(state, checkpoints, total_steps, extending):
+def _go_on(state, checkpoints, extending):
     """Bring the state to where the newest whole checkpoint was; return what to tell, and the records' position there.
 
     Raises:
@@ -105,7 +107,7 @@ def _go_on(state, checkpoints, total_steps, extending):
     if parallel.rank() == 0:
         checkpoints.name_latest(found)  # a kill may have come in between
     if saved["about"]["config"]["train.epochs"] != checkpoints.about["config"]["train.epochs"]:
-        states.extend(state, total_steps)
+        states.follow_new_cosine(state)
     warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
     done = f"Resumed from {found}: {state['epoch']} epochs and {state['iteration']} steps of the next are done"
     return [*warnings, done], saved["records"]
@@ -166,5 +168,5 @@ def _conclusion(device, state, dataset, output, minutes):
     yield f"      visualdl --logdir {shlex.quote(str(output.folder))}"
 
 
-def _command(output):
-    return f"python train.py --resume {shlex.quote(str(output.folder))}"
+def _command(output, extending):
+    return f"python train.py --resume {shlex.quote(str(output.folder))}{' --extend' * extending}"

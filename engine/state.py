@@ -84,8 +84,6 @@ def restore(state, folder):
     state["meter"].restore(saved["meter"])
 
 
-def extend(state, total_steps):
-    """Lay the cosine over more steps; from here on the learning rate is what it would have been from the start."""
-    schedule = state["schedule"]
-    schedule.T_max = total_steps
-    schedule.step(state["step"])
+def follow_new_cosine(state):
+    """Set the learning rate to what the schedule, now planned for more steps, has at this one."""
+    state["schedule"].step(state["step"])  # given a step, Paddle takes the closed form

@@ -80,6 +80,7 @@ def fit(
             )
             check = stop.check if parallel.size() == 1 else None
             result = evaluate(state["model"], val_loader, criterion, len(classes), state["precision"], check)
+            stop.check()
             refuse_weights_that_are_not_finite(state)
             finish_epoch(state, result, records, epochs)
             epoch = state["epoch"]

@@ -1,7 +1,7 @@
 """train.py that sends itself a signal: `dying_train.py CALL SIGNAL ...`, at that call of what computes or writes.
 
 Counted are training steps, evaluations and every way to the disk; what writes a file writes half of it first. Where the
-environment has DYING_RANK, only that process of several does so.
+environment has DYING_RANK, only that process of several does so; with DYING_LAUNCHER the signal goes to their launcher.
 """
 
 import os
@@ -29,7 +29,7 @@ def counting(original, half=None):
         if calls == deadly:
             if half:
                 half(original, *arguments)
-            os.kill(os.getpid(), signum)
+            os.kill(os.getppid() if "DYING_LAUNCHER" in os.environ else os.getpid(), signum)
         return original(*arguments, **keywords)
 
     return function

@@ -69,7 +69,7 @@ def test_a_run_that_is_stopped_at_random_moments_ends_in_the_same_bits(signal_na
     settings = (*SETTINGS, "data.pipeline=host", "data.num_workers=2")
     auto = [*arguments(archive, tmp_path / "run", *settings), "--resume", "auto"]
     for _ in range(3):
-        done = run(rng.randint(30, calls // 2), signal_name, *auto)
+        done = run(rng.randint(20, calls // 2), signal_name, *auto)
         assert done.returncode in (0, 130, 143), done.stderr
         assert "Traceback" not in done.stderr
         stops += done.returncode != 0

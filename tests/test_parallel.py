@@ -1,6 +1,7 @@
 """Several processes of one run, on Paddle's own launcher and gloo."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from runs import ROOT, arguments, assert_same_run, points
 from data import Split, build_train_loader
 from data.sampler import EpochBatchSampler
 from engine import checkpoint
+from engine.resume import Checkpoints
 
 DYING = ROOT / "tests" / "dying_train.py"
 
@@ -113,3 +115,14 @@ def test_two_processes_of_which_one_gets_a_signal_resume_to_the_same_bits(
     status, printed = launch(tmp_path / "logs", "train.py", "--resume", tmp_path / "run")
     assert status == 0, printed
     assert_same_run(tmp_path / "run", pair, bytes=True)
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_told_to_stop_has_all_save_though_it_signals_their_workers_too(archive, tmp_path):
+    settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "data.pipeline=host", "data.num_workers=2")
+    dying = [DYING, 2, "SIGTERM", *settings, "-o", "train.epochs=20"]
+    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1")
+    assert status != 0, printed
+    log = (tmp_path / "run" / "train.log").read_text()
+    step = int(re.search(r"Stopped by SIGTERM at step (\d+)", log)[1])
+    assert Checkpoints(tmp_path / "run").newest()[0].name.endswith(f"_step_{step:08}")

@@ -164,6 +164,20 @@ def test_the_log_says_how_to_go_on_and_where_it_went_on(stopped, monkeypatch, ca
     assert [made_on["paddle"] for made_on in environment["resumed_on"]] == [paddle.__version__]
 
 
+def test_latest_is_enough_to_go_on_from(stopped, whole, monkeypatch):
+    output = stopped(3)
+    shutil.rmtree(output / "checkpoints")
+    resume(monkeypatch, output)
+    assert_same_run(output, whole())
+
+
+def test_checkpoints_sort_by_number(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=5)
+    for epoch in (9_999, 10_000, 100_000):
+        checkpoints.save({}, {}, {}, epoch=epoch, step=3)
+    assert [folder.name.split("_")[1] for folder in checkpoints.all()] == ["100000", "10000", "9999"]
+
+
 def test_a_finished_run_resumes_to_the_same(whole, tmp_path, monkeypatch):
     output = shutil.copytree(whole(), tmp_path / "run")
     (output / "final_model.pdparams").unlink()
@@ -380,6 +394,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(archive, tmp_path, monkeypatch,
     assert newest(output).name == "epoch_0000_step_00000000"
     diverged = checkpoint.read(output / "checkpoints" / names[0] / "latest.pdparams")
     assert not all(np.isfinite(value).all() for value in diverged.values())
+    with pytest.raises(SystemExit):
+        resume(monkeypatch, output)  # to the same end
     assert_same_weights(newest(output) / "latest.pdparams", output / "latest.pdparams")
 
 
@@ -481,7 +497,7 @@ def interrupted(*arguments):
 def test_a_replacement_that_was_cut_short_is_finished_by_the_next(whole, archive, tmp_path, monkeypatch):
     output = shutil.copytree(whole(), tmp_path / "run")
     (output / ".replaced").mkdir()
-    for name in ("config.yaml", "history.csv", "best_model.pdparams"):
+    for name in ("checkpoints", *LATEST, "best_model.pdparams"):
         (output / name).rename(output / ".replaced" / name)
     train(monkeypatch, archive, output, flags=["--overwrite"])
     assert_same_run(output / "replaced", whole())
@@ -585,37 +601,55 @@ def test_a_damaged_one_is_replaced_by_the_same_state_and_a_whole_one_is_left_alo
     assert (three.newest()[0] / FILES[0]).stat().st_ino == before
 
 
-@pytest.mark.parametrize("call", range(12))
-def test_a_kill_in_mid_save_leaves_the_one_before(call, three, monkeypatch):
-    """Each call to the disk in turn is the last that happens."""
+class Killed(BaseException):
+    pass
 
-    class Killed(BaseException):
-        pass
 
+def dying_at(call, monkeypatch):
+    """Let the call of that number, among those that reach the disk, be the last that happens; return the calls."""
     calls = []
 
     def dying(original):
         def function(*arguments, **keywords):
             calls.append(original)
-            if len(calls) == call + 1:
+            if len(calls) == call:
                 raise Killed
             return original(*arguments, **keywords)
 
         return function
 
-    with monkeypatch.context() as patch:
-        patch.setattr(paddle, "save", dying(paddle.save))
-        for name in ("fsync", "rename", "replace", "link"):
-            patch.setattr(os, name, dying(getattr(os, name)))
-        patch.setattr(shutil, "rmtree", dying(shutil.rmtree))
-        with pytest.raises(Killed):
-            save(three, 40)
-    found, damage = three.newest()
-    assert step_of(found) in (30, 40)
-    assert damage == []
-    save(three, 40)
-    assert step_of(three.newest()[0]) == step_of(three.output) == 40
-    assert {file.name for file in three.output.iterdir()} == {"checkpoints", *LATEST}
+    monkeypatch.setattr(paddle, "save", dying(paddle.save))
+    for name in ("fsync", "rename", "replace", "link"):
+        monkeypatch.setattr(os, name, dying(getattr(os, name)))
+    monkeypatch.setattr(shutil, "rmtree", dying(shutil.rmtree))
+    return calls
+
+
+def test_a_kill_in_mid_save_leaves_the_one_before(tmp_path, monkeypatch):
+    """Each call to the disk in turn is the last that happens; then the same is saved again."""
+    killed, call = True, 0
+    while killed:
+        call += 1
+        checkpoints = Checkpoints(tmp_path / str(call), keep=2)
+        for step in (10, 20):
+            save(checkpoints, step)
+        with monkeypatch.context() as patch:
+            calls = dying_at(call, patch)
+            try:
+                save(checkpoints, 30)
+                killed = False
+            except Killed:
+                pass
+        found, damage = checkpoints.newest()
+        assert step_of(found) in (20, 30)
+        assert damage == []
+        save(checkpoints, 30)
+        assert [step_of(folder) for folder in checkpoints.all()] == [30, 20]
+        assert step_of(checkpoints.output) == 30
+        save(checkpoints, 40)
+        assert {file.name for file in checkpoints.output.iterdir()} == {"checkpoints", *LATEST}
+        assert len(list(checkpoints.folder.iterdir())) == 2
+    assert len(calls) == call - 1 > 15
 
 
 def test_a_manifest_names_size_and_checksum(three):
