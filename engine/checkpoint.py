@@ -18,16 +18,17 @@ class CheckpointError(UserError):
     """A file of weights cannot be read or does not fit the model."""
 
 
-def save(state, file):
-    """Write a state dict in Paddle's format so that `file` is at any instant the old one or the new one, whole.
+def save(states):
+    """Write state dicts in Paddle's format, by their files: all of them, or the old ones stay.
 
     Raises:
-        CheckpointError: the disk refuses it; what was there before stays.
+        CheckpointError: the disk refuses it.
     """
     try:
-        files.replace(file, lambda path: paddle.save(state, str(path)))
+        files.replace({file: lambda path, state=state: paddle.save(state, str(path)) for file, state in states.items()})
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be written ({error}): free some space; older files are whole") from error
+        names = " and ".join(map(str, states))
+        raise CheckpointError(f"{names} cannot be written ({error}): free some space; older files are whole") from error
 
 
 def optimizer_state(optimizer, model):

@@ -109,7 +109,7 @@ class AmpConfig:
 @dataclass(kw_only=True)
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
-    seed: int = option("of initial weights, order and augmentation", low=0, below=2**32)
+    seed: int = option("of initial weights, order, augmentation and dropout", low=0, below=2**32)
     log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31, free=True)
     save_every_steps: int = option(
         "save a checkpoint to resume from every so many steps; 0: after each epoch only",

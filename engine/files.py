@@ -4,26 +4,31 @@ import os
 from pathlib import Path
 
 
-def replace(file, write):
-    """Have `write(path)` make a file, which takes the place of `file` when it is on disk.
+def replace(writers):
+    """Make files that take the places of others when all of them are on disk.
+
+    Args:
+        writers: for each path a function that writes the file at the path it is given.
 
     Raises:
         OSError: what was there before stays.
     """
-    file = Path(file)
-    temporary = file.with_name(f".{file.name}.tmp")
+    temporaries = {file: file.with_name(f".{file.name}.tmp") for file in map(Path, writers)}
     try:
-        write(temporary)
-        sync(temporary)
-        os.replace(temporary, file)
-        sync(file.parent)
+        for temporary, write in zip(temporaries.values(), writers.values(), strict=True):
+            write(temporary)
+            sync(temporary)
+        for file, temporary in temporaries.items():
+            os.replace(temporary, file)
+            sync(file.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def replace_text(file, text):
     """Write a text file as `replace` does."""
-    replace(file, lambda path: path.write_text(text, encoding="utf-8"))
+    replace({file: lambda path: path.write_text(text, encoding="utf-8")})
 
 
 def sync(path):

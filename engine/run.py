@@ -8,7 +8,7 @@ from data import DataError
 from data.download import md5sum
 
 from . import build, config as configs, parallel, resume, state as states
-from .checkpoint import load
+from .checkpoint import CheckpointError, load
 from .errors import Stopped, UserError
 from .output import Output
 from .records import NoRecords, Records
@@ -81,14 +81,13 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 prediction_interval=config.train.prediction_interval,
                 classes=dataset.classes,
             )
-        except (Stopped, DataError) as reason:
-            if isinstance(reason, DataError) and (stop.signum is None or parallel.size() > 1):
-                raise UserError(f"{reason}; then go on by: {_command(output, extending)}") from reason
-            stopped = reason if isinstance(reason, Stopped) else Stopped(stop.signum)  # it had reached the workers too
+        except Stopped as stopped:
             records.info(
                 f"Stopped by {stopped.signal} at step {state['step']}. Go on by: {_command(output, extending)}"
             )
-            raise stopped from None
+            raise
+        except (CheckpointError, DataError) as error:
+            raise UserError(f"{error}; then go on by: {_command(output, extending)}") from error
         minutes = (time.perf_counter() - begin) / 60
         for note in _conclusion(device, state, dataset, output, minutes):
             records.info(note)
@@ -110,6 +109,8 @@ def _go_on(state, checkpoints, extending):
         states.follow_new_cosine(state)
     warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
     done = f"Resumed from {found}: {state['epoch']} epochs and {state['iteration']} steps of the next are done"
+    if state["epoch"] == checkpoints.about["config"]["train.epochs"]:
+        done += "; nothing is left to do: more epochs by -o train.epochs=N --extend"
     return [*warnings, done], saved["records"]
 
 

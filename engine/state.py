@@ -57,8 +57,7 @@ def save(state, folder, name):
         CheckpointError: the disk refuses it; older files are whole.
     """
     weights, optimizer = weights_and_optimizer(state)
-    checkpoint.save(weights, folder / f"{name}_model.pdparams")
-    checkpoint.save(optimizer, folder / f"{name}_optimizer.pdopt")
+    checkpoint.save({folder / f"{name}_model.pdparams": weights, folder / f"{name}_optimizer.pdopt": optimizer})
 
 
 def progress(state):

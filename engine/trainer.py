@@ -93,6 +93,8 @@ def fit(
             sound = not isinstance(reason, Diverged) and is_finite(state["model"])
             save_checkpoint("" if sound else DIVERGED)
             parallel.wait()  # a process that ends has the launcher end the others, the one that writes too
+        if isinstance(reason, DataError) and parallel.size() == 1:
+            stop.check()  # a signal to all of them has ended the workers too
         raise
     if writes:
         save(state, records.folder, "final")

@@ -58,7 +58,7 @@ def test_weights_load_with_either_name_of_the_projection(tmp_path, rename):
 
 def test_what_is_saved_loads_in_plain_paddle_too(tmp_path):
     source, target = model(), model()
-    checkpoint.save(source.state_dict(), tmp_path / "w.pdparams")
+    checkpoint.save({tmp_path / "w.pdparams": source.state_dict()})
     target.set_state_dict(paddle.load(str(tmp_path / "w.pdparams")))
     assert_same(arrays(target), arrays(source))
     assert os.listdir(tmp_path) == ["w.pdparams"]
@@ -108,7 +108,7 @@ def test_weights_that_do_not_fit_are_refused_with_a_list(tmp_path, spoil, words)
 
 
 def test_weights_of_another_variant_are_refused(tmp_path):
-    checkpoint.save(build_model("regionvit_micro_32", num_classes=10).state_dict(), tmp_path / "w.pdparams")
+    checkpoint.save({tmp_path / "w.pdparams": build_model("regionvit_micro_32", num_classes=10).state_dict()})
     with pytest.raises(CheckpointError, match=r"missing: .* unexpected: .* of another shape: .*use the config"):
         checkpoint.load_weights(build_model("regionvit_tiny_224", num_classes=10), tmp_path / "w.pdparams")
 
@@ -146,7 +146,7 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, wor
     [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "No space left on device"), CheckpointError)],
 )
 def test_a_crash_while_saving_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, crash, raised):
-    checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
+    checkpoint.save({tmp_path / "w.pdparams": model().state_dict()})
     before = (tmp_path / "w.pdparams").read_bytes()
 
     def save_half(state, path):
@@ -156,14 +156,31 @@ def test_a_crash_while_saving_leaves_the_old_file_and_no_half_one(tmp_path, monk
 
     monkeypatch.setattr(paddle, "save", save_half)
     with pytest.raises(raised):
-        checkpoint.save(model().state_dict(), tmp_path / "w.pdparams")
+        checkpoint.save({tmp_path / "w.pdparams": model().state_dict()})
     assert (tmp_path / "w.pdparams").read_bytes() == before
     assert os.listdir(tmp_path) == ["w.pdparams"]
 
 
+def test_files_that_belong_together_are_all_new_or_all_old(tmp_path, monkeypatch):
+    pair = tmp_path / "w.pdparams", tmp_path / "o.pdopt"
+    checkpoint.save({file: {"a": np.zeros(3)} for file in pair})
+    before = [file.read_bytes() for file in pair]
+
+    def save(state, path, original=paddle.save):
+        if "o.pdopt" in path:
+            raise OSError(28, "No space left on device")
+        original(state, path)
+
+    monkeypatch.setattr(paddle, "save", save)
+    with pytest.raises(CheckpointError, match=r"w.pdparams and .*o.pdopt cannot be written"):
+        checkpoint.save({file: {"a": np.ones(3)} for file in pair})
+    assert [file.read_bytes() for file in pair] == before
+    assert sorted(os.listdir(tmp_path)) == ["o.pdopt", "w.pdparams"]
+
+
 def test_weights_reach_a_model_whose_state_dict_holds_copies(tmp_path):
     source, target = model(), model()
-    checkpoint.save(source.state_dict(), tmp_path / "w.pdparams")
+    checkpoint.save({tmp_path / "w.pdparams": source.state_dict()})
     # As Paddle's amp.decorate does with save_dtype.
     target.register_state_dict_hook(lambda state: state.update({key: state[key].clone() for key in state}))
     checkpoint.load_weights(target, tmp_path / "w.pdparams")
@@ -210,8 +227,8 @@ def step(state):
 @pytest.mark.parametrize("steps", [0, 3])
 def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps):
     source, target = trained(steps)
-    checkpoint.save(source["model"].state_dict(), tmp_path / "w.pdparams")
-    checkpoint.save(checkpoint.optimizer_state(source["optimizer"], source["model"]), tmp_path / "o.pdopt")
+    checkpoint.save({tmp_path / "w.pdparams": source["model"].state_dict()})
+    checkpoint.save({tmp_path / "o.pdopt": checkpoint.optimizer_state(source["optimizer"], source["model"])})
     checkpoint.load_weights(target["model"], tmp_path / "w.pdparams")
     assert checkpoint.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt") == {}
     for state in (source, target):
@@ -263,7 +280,7 @@ class OptimizerAtO2:
 def test_master_weights_of_o2_come_back_under_the_names_that_paddle_looks_for(tmp_path):
     source, target = model(), model()
     optimizers = OptimizerAtO2(source), OptimizerAtO2(target)
-    checkpoint.save(checkpoint.optimizer_state(optimizers[0], source), tmp_path / "o.pdopt")
+    checkpoint.save({tmp_path / "o.pdopt": checkpoint.optimizer_state(optimizers[0], source)})
     checkpoint.load_optimizer(optimizers[1], target, tmp_path / "o.pdopt")
     loaded, expected = optimizers[1].loaded, optimizers[1].state
     assert set(loaded) == set(expected)
