@@ -127,6 +127,18 @@ def test_resume_is_bit_exact_from_within_validation(archive, tmp_path, whole, mo
     assert_same_run(tmp_path / "run", whole())
 
 
+def test_resume_is_bit_exact_with_the_pictures_on_the_device(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")  # the pipeline alone asks
+    settings = ("data.pipeline=fast", *RANDOM)
+    train(monkeypatch, archive, tmp_path / "whole", *settings)
+    with monkeypatch.context() as patch:
+        send_signal_in(patch, 8, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            train(patch, archive, tmp_path / "run", *settings)
+    resume(monkeypatch, tmp_path / "run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_what_came_after_the_checkpoint_is_made_anew_without_repeat(stopped, whole, monkeypatch):
     """As after a SIGKILL: the newest checkpoint is older than the records."""
     output = stopped(8, "train.save_every_steps=3")
