@@ -231,6 +231,8 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps):
     checkpoint.save({tmp_path / "o.pdopt": checkpoint.optimizer_state(source["optimizer"], source["model"])})
     checkpoint.load_weights(target["model"], tmp_path / "w.pdparams")
     assert checkpoint.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt") == {}
+    at_once = checkpoint.optimizer_state(target["optimizer"], target["model"])
+    np.testing.assert_equal(at_once, checkpoint.load(tmp_path / "o.pdopt"))
     for state in (source, target):
         step(state)
     assert_same(arrays(target["model"]), arrays(source["model"]))
