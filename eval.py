@@ -5,12 +5,13 @@ from engine.cli import Parser, run
 
 def main():
     parser = Parser(__doc__, "python eval.py --weights best_model.pdparams")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="a .pdparams file of this model's weights")
+    parser.add_weights()
     parser.add_config()
     parser.add_argument("--output", metavar="DIR", help="where eval.json and predictions.png go; default: beside FILE")
     arguments = parser.parse_args()
 
-    from engine.evaluation import evaluate_weights, find
+    from engine.evaluation import evaluate_weights
+    from engine.trained import find
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:

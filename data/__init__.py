@@ -2,13 +2,14 @@
 
 from paddle.io import BatchSampler
 
-from .cifar10 import Cifar10, DataError, Split, load
+from .cifar10 import SIDE, Cifar10, DataError, Split, load
 from .fast import FastEvalLoader, FastTrainLoader
-from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, unnormalise
+from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, evaluation_transform, unnormalise
 from .sampler import EpochBatchSampler
 from .workers import WorkerLoader, check
 
 __all__ = [
+    "SIDE",
     "Augmentation",
     "Cifar10",
     "DataError",
@@ -16,6 +17,7 @@ __all__ = [
     "Split",
     "build_eval_loader",
     "build_train_loader",
+    "evaluation_transform",
     "load",
     "unnormalise",
 ]

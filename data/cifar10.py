@@ -18,6 +18,7 @@ from . import safe_pickle
 TRAIN_BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 TEST_BATCHES = ["test_batch"]
 META = "batches.meta"
+SIDE = 32  # pixels of a picture
 HOLDOUT_SEED = 42  # one fixed permutation, so that runs with different seeds are validated on the same pictures
 
 
@@ -126,7 +127,7 @@ def _split(file, split, batches, members, num_classes):
     images, labels = np.concatenate(images), np.concatenate(labels)
     if not len(labels):
         raise DataError(f"{file}: the {split} has no pictures")
-    return Split(split, np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
+    return Split(split, np.ascontiguousarray(images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels)
 
 
 def _batch(file, name, batch, num_classes):

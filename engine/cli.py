@@ -29,6 +29,17 @@ class Parser(argparse.ArgumentParser):
             default=[],
             help="override a value of the config, as in -o data.batch_size=32; repeatable",
         )
+        self.add_argument(
+            "--device",
+            dest="override",
+            action="append",
+            type="device={}".format,
+            metavar="DEVICE",
+            help="auto, gpu, gpu:N or cpu: short for -o device=DEVICE",
+        )
+
+    def add_weights(self):
+        self.add_argument("--weights", required=True, metavar="FILE", help="a .pdparams file of a model's weights")
 
 
 def run(main):

@@ -1,4 +1,4 @@
-"""Evaluation of saved weights: which config they belong to, accuracy, throughput, the prediction grid."""
+"""Evaluation of saved weights: accuracy, throughput, the prediction grid."""
 
 import contextlib
 import json
@@ -8,37 +8,10 @@ from pathlib import Path
 
 import paddle
 
-from . import build, checkpoint, config as configs
+from . import build, trained as trained_models
 from .errors import UserError
-from .output import CONFIG
-from .runtime import PROJECT, describe_device, select_device
+from .runtime import describe_device
 from .trainer import evaluate, predicted_grid
-
-DEFAULT_CONFIG = PROJECT / "configs" / "tiny_cifar10.yaml"
-
-
-def find(weights, config_file, overrides):
-    """Find the weights and the config they go with.
-
-    A bare file name that is not in the current folder is looked for in the output folder of the config (or of the
-    default one). Without a config, the one beside the weights is used, else the default.
-
-    Returns:
-        (path of the weights, config, a line that says what was found where or None).
-    """
-    weights, notes = Path(weights), []
-    if not weights.exists() and weights.name == str(weights):
-        folder = Path(configs.load(config_file or DEFAULT_CONFIG, overrides).output_dir)
-        if (folder / weights).exists():
-            weights = folder / weights
-            notes.append(f"weights: {weights}")
-        else:
-            raise UserError(f"--weights {weights}: neither here nor in {folder}: give the path of the file")
-    if config_file is None:
-        beside = weights.parent / CONFIG
-        config_file = beside if beside.exists() else DEFAULT_CONFIG
-        notes.append(f"config: {config_file}" + ("" if beside.exists() else f" (no {CONFIG} beside the weights)"))
-    return weights, configs.load(config_file, overrides), "; ".join(notes)
 
 
 def evaluate_weights(weights, config, output):
@@ -51,13 +24,10 @@ def evaluate_weights(weights, config, output):
     Raises:
         UserError: device, data, weights or output folder cannot be used.
     """
-    device = select_device(config.device)
+    trained = trained_models.load(weights, config)
+    model, precision = trained.model, trained.precision
     dataset = build.build_dataset(config)
     loader = build.build_val_loader(config, dataset)
-    model = build.build_model(config)
-    checkpoint.load_weights(model, weights)
-    precision = build.build_precision(config, device)
-    precision.convert(model)
     output = Path(output)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -70,7 +40,7 @@ def evaluate_weights(weights, config, output):
         "images": result["images"],
         "images_per_second": result["ips"],
         "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
-        "device": describe_device(device),
+        "device": describe_device(trained.device),
         "weights": str(weights),
         "split": dataset.val.name,
     }

@@ -80,16 +80,21 @@ class Output:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def describe(self, config, device, archive):
+    def describe(self, config, device, archive, classes):
         """Write the resolved config and what the run is made on; what it was made on before stays listed.
 
         Args:
-            archive: MD5 of the archive.
+            archive: MD5 of the archive; classes: the names of its classes.
         """
         file = self.folder / ENVIRONMENT
         here = {
             **environment(device),
-            "archive": {"file": config.data.file, "md5": archive, "official": archive == MD5},
+            "archive": {
+                "file": config.data.file,
+                "md5": archive,
+                "official": archive == MD5,
+                "classes": classes,
+            },
         }
         try:
             before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

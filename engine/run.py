@@ -57,7 +57,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            output.describe(config, device, about["archive"])
+            output.describe(config, device, about["archive"], dataset.classes)
         records = stack.enter_context(Records(output.folder, about["config"], position) if writes else NoRecords())
         for note in (*_introduction(config, device, state, dataset, len(train_loader)), *notes):
             records.info(note)
