@@ -1,4 +1,4 @@
-"""Measure saved weights: accuracy, loss, pictures a second, and a grid of predictions."""
+"""Measure saved weights: accuracy, loss, calibration, pictures a second, and a grid of predictions."""
 
 from engine.cli import Parser, run
 
@@ -7,7 +7,12 @@ def main():
     parser = Parser(__doc__, "python eval.py --weights best_model.pdparams")
     parser.add_weights()
     parser.add_config()
-    parser.add_argument("--output", metavar="DIR", help="where eval.json and predictions.png go; default: beside FILE")
+    parser.add_argument("--output", metavar="DIR", help="where the results go; default: beside FILE")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write report.html too: curves, each class, confusion matrix, reliability, mistakes, provenance",
+    )
     arguments = parser.parse_args()
 
     from engine.evaluation import evaluate_weights
@@ -17,14 +22,17 @@ def main():
     if note:
         print(note)
     output = arguments.output or weights.parent
-    report = evaluate_weights(weights, config, output)
-    print(f"{report['images']} pictures ({report['split']}) on {report['device']}")
-    print(f"top1: {report['top1']:.5f}, top5: {report['top5']:.5f}, loss: {report['loss']:.5f}")
+    measured = evaluate_weights(weights, config, output, arguments.report)
+    print(f"{measured['images']} pictures ({measured['split']}) on {measured['device']}")
     print(
-        f"ips: {report['images_per_second']:.1f} samples/s with loading, "
-        f"{report['model_images_per_second']:.1f} samples/s the model alone"
+        f"top1: {measured['top1']:.5f}, top5: {measured['top5']:.5f}, loss: {measured['loss']:.5f}, "
+        f"ece: {measured['ece']:.5f}"
     )
-    print(f"written: {output}/eval.json, {output}/predictions.png")
+    print(
+        f"ips: {measured['images_per_second']:.1f} samples/s with loading, "
+        f"{measured['model_images_per_second']:.1f} samples/s the model alone"
+    )
+    print(f"written: {output}/eval.json, {output}/predictions.png" + f", {output}/report.html" * arguments.report)
 
 
 if __name__ == "__main__":

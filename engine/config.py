@@ -122,7 +122,18 @@ class TrainConfig:
     deterministic: bool = option("have a GPU compute the same bits each time, more slowly; a CPU always does", False)
     to_static: bool = option("compile the forward pass into a static graph", False)
     prediction_interval: int = option(
-        "epochs between prediction grids on the dashboard", 5, low=1, below=2**31, free=True
+        "epochs between what predictions are shown on the dashboard", 5, low=1, below=2**31, free=True
+    )
+
+
+@dataclass(kw_only=True)
+class RecordsConfig:
+    histograms: int = option(
+        "epochs between histograms of parameters and gradients on the dashboard; 0: none",
+        5,
+        low=0,
+        below=2**31,
+        free=True,
     )
 
 
@@ -134,6 +145,7 @@ class Config:
     optimizer: OptimizerConfig
     amp: AmpConfig
     train: TrainConfig
+    records: RecordsConfig
     output_dir: str = option("folder of the run; default `output/<name of the config>`", "", free=True)
     device: str = option(
         "`auto` takes a GPU where there is one",

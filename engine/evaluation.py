@@ -1,4 +1,4 @@
-"""Evaluation of saved weights: accuracy, throughput, the prediction grid."""
+"""Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
 
 import contextlib
 import json
@@ -8,46 +8,77 @@ from pathlib import Path
 
 import paddle
 
-from . import build, trained as trained_models
+from data.download import MD5, md5sum
+
+from . import build, figures, trained as trained_models
 from .errors import UserError
-from .runtime import describe_device
-from .trainer import evaluate, predicted_grid
+from .files import sha256sum
+from .output import EVALUATION
+from .report import write_report
+from .runtime import describe_device, environment
+from .trainer import evaluate
 
 
-def evaluate_weights(weights, config, output):
+def evaluate_weights(weights, config, output, report=False):
     """Measure weights on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
 
+    Args:
+        report: write all figures and `report.html` too.
+
     Returns:
-        what `eval.json` holds: top1 and top5 as fractions, loss, images, images_per_second (with loading),
-        model_images_per_second (the model alone), device, weights, split.
+        what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
+        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split; per_class
+        (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the order of
+        classes; provenance.
 
     Raises:
         UserError: device, data, weights or output folder cannot be used.
     """
     trained = trained_models.load(weights, config)
-    model, precision = trained.model, trained.precision
     dataset = build.build_dataset(config)
     loader = build.build_val_loader(config, dataset)
     output = Path(output)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()  # found out now, not after the evaluation
+    model, precision = trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
-    report = {
+    predictions = result["predictions"]
+    measured = {
         "top1": result["top1"],
         "top5": result["top5"],
         "loss": result["loss"],
+        "ece": predictions.calibration().error,
         "images": result["images"],
         "images_per_second": result["ips"],
         "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
         "device": describe_device(trained.device),
         "weights": str(weights),
         "split": dataset.val.name,
+        "classes": dataset.classes,
+        "per_class": [quality.as_dict() for quality in predictions.per_class()],
+        "confusion_matrix": predictions.confusion().tolist(),
+        "provenance": _provenance(trained, config.data.file),
     }
     with _writing(output):
-        (output / "eval.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        predicted_grid(model, loader, dataset.classes, precision).savefig(output / "predictions.png")
-    return report
+        (output / EVALUATION).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+        for name in figures.OF_PREDICTIONS if report else ["predictions"]:
+            figure = figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes)
+            figure.savefig(output / figures.FILES[name])
+        if report:
+            write_report(output, measured, config, trained.weights.parent)
+    return measured
+
+
+def _provenance(trained, archive):
+    md5 = md5sum(archive)
+    return {
+        **environment(trained.device),
+        "archive": archive,
+        "archive_md5": md5,
+        "archive_is_official": md5 == MD5,
+        "weights_sha256": sha256sum(trained.weights),
+    }
 
 
 @contextlib.contextmanager

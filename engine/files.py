@@ -1,5 +1,6 @@
-"""Files that are at any instant the old one or the new one, whole."""
+"""Files that are at any instant the old one or the new one, whole; and their sizes and checksums."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def size(path):
+    """Return a file's bytes, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def sha256sum(file):
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

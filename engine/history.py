@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class Point:
     """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
 
     split: `train` (the loss of one step, the accuracy of the epoch so far) or `val` (means over the whole split).
-    top1 is a fraction, ips pictures a second.
+    top1 is a fraction, ips pictures a second. Of training alone, else NaN (an empty cell): reader_cost, the seconds a
+    step waited for its batch; gradient_norm, of that step; gpu_memory, the most that was taken so far, in MB.
     """
 
     step: int
@@ -26,16 +28,23 @@ class Point:
     loss: float
     top1: float
     ips: float
+    reader_cost: float = math.nan
+    gradient_norm: float = math.nan
+    gpu_memory: float = math.nan
 
 
-COLUMNS = [item.name for item in dataclasses.fields(Point)]
+FIELDS = dataclasses.fields(Point)
+COLUMNS = [item.name for item in FIELDS]
 
 
 def read_history(file):
-    """Return the points of a `history.csv` in their order."""
-    types = {item.name: item.type for item in dataclasses.fields(Point)}
+    """Return the points of a `history.csv` in their order; an older one may lack columns of training alone.
+
+    Raises:
+        OSError: it cannot be read; KeyError, TypeError, ValueError: it is no history.
+    """
     with open(file, newline="", encoding="utf-8") as stream:
-        return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in csv.DictReader(stream)]
+        return [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in csv.DictReader(stream)]
 
 
 class History:
@@ -55,15 +64,26 @@ class History:
         if self._whole:
             self._whole = False
             with open(self.file, "a", newline="", encoding="utf-8") as stream:
-                stream.write(_rows([dataclasses.astuple(point)]))
+                stream.write(_rows([_cells(point)]))
             self._whole = True
         else:
             self._rewrite()
 
     def _rewrite(self):
         self._whole = False
-        files.replace_text(self.file, _rows([COLUMNS, *map(dataclasses.astuple, self.points)]))
+        files.replace_text(self.file, _rows([COLUMNS, *map(_cells, self.points)]))
         self._whole = True
+
+
+def _read(item, row):
+    if item.default is dataclasses.MISSING:
+        return item.type(row[item.name])
+    return item.type(row.get(item.name) or item.default)
+
+
+def _cells(point):
+    values = zip(FIELDS, dataclasses.astuple(point), strict=True)
+    return ["" if item.default is not dataclasses.MISSING and math.isnan(value) else value for item, value in values]
 
 
 def _rows(rows):

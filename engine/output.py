@@ -6,22 +6,24 @@ from pathlib import Path
 
 from data.download import MD5
 
-from . import config as configs, files, resume
+from . import config as configs, figures, files, resume
+from .dashboard import DASHBOARD
 from .errors import UserError
 from .history import HISTORY
 from .lock import Lock
 from .plots import FILES
-from .records import DASHBOARD, LOG
+from .records import LOG
 from .runtime import environment
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 MODELS = tuple(f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt"))
-EVALUATION = ("eval.json", "predictions.png")  # of the old weights
+EVALUATION, REPORT = "eval.json", "report.html"
+OF_WEIGHTS = (EVALUATION, REPORT, *figures.FILES.values())
 RECORDS = (LOG, HISTORY, DASHBOARD, *FILES.values())
 # In the order in which they go: checkpoints first, so that nobody goes on with half a run; the config last, for it
 # tells that the others are a run's.
-RUN_FILES = (resume.FOLDER, *resume.LATEST, *MODELS, *EVALUATION, *RECORDS, ENVIRONMENT, CONFIG)
+RUN_FILES = (resume.FOLDER, *resume.LATEST, *MODELS, *OF_WEIGHTS, *RECORDS, ENVIRONMENT, CONFIG)
 REPLACED = "replaced"
 
 
@@ -85,6 +87,9 @@ class Output:
 
         Args:
             archive: MD5 of the archive; classes: the names of its classes.
+
+        Returns:
+            what it is made on now, as `read_environment` does.
         """
         file = self.folder / ENVIRONMENT
         here = {
@@ -100,13 +105,15 @@ class Output:
             before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         except (OSError, ValueError):
             before = None
+        noted = here
         if isinstance(before, dict):
-            here = {**before, "resumed_on": [*before.get("resumed_on", []), here]}
+            noted = {**before, "resumed_on": [*before.get("resumed_on", []), here]}
         try:
             files.replace_text(self.folder / CONFIG, configs.dump(config))
-            files.replace_text(file, json.dumps(here, indent=2) + "\n")
+            files.replace_text(file, json.dumps(noted, indent=2) + "\n")
         except OSError as error:
             raise self._unusable(error) from error
+        return _flat(here)
 
     def _has_learned(self):
         return bool(self._present(MODELS)) or resume.Checkpoints(self.folder).has_learned()
@@ -119,3 +126,16 @@ class Output:
 
     def _unusable(self, error):
         return UserError(f"output_dir: {self.folder} cannot be written ({error}): choose another")
+
+
+def read_environment(folder):
+    """Return what a run in a folder was made on, as a flat dict of plain values; {} where that is not known."""
+    try:
+        return _flat(json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def _flat(environment):
+    archive = {f"archive_{key}": value for key, value in environment["archive"].items() if key != "classes"}
+    return {**{key: value for key, value in environment.items() if key != "archive"}, **archive}

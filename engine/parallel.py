@@ -42,6 +42,18 @@ def total(tensor):
     return tensor
 
 
+def gather(rows):
+    """Return the rows of all processes' tensors, in the processes' order; their numbers may differ."""
+    if size() == 1:
+        return rows
+    lengths, parts = [], []
+    distributed.all_gather(lengths, paddle.to_tensor([len(rows)]))
+    lengths = [length.item() for length in lengths]
+    missing = paddle.zeros([max(lengths) - len(rows), *rows.shape[1:]], dtype=rows.dtype)
+    distributed.all_gather(parts, paddle.concat([rows, missing]) if len(missing) else rows)
+    return paddle.concat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+
+
 def agree(*numbers):
     """Whether all processes have the same whole numbers."""
     if size() == 1:

@@ -1,4 +1,4 @@
-"""Figures: learning curves and grids of pictures. Drawn without a screen."""
+"""Figures without a screen: learning curves."""
 
 import logging
 from pathlib import Path
@@ -52,26 +52,6 @@ def _add_epochs(axes, points):
         top = axes.secondary_xaxis("top", functions=(lambda step: step / steps, lambda epoch: epoch * steps))
         top.set_xlabel("epoch")
         top.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-
-
-def picture_grid(images, titles, correct=None, columns=6):
-    """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
-    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(image, interpolation="nearest")
-        axes.set_axis_off()
-        colour = "black" if correct is None else "green" if correct[i] else "red"
-        axes.set_title(title, fontsize=9, color=colour, parse_math=False)
-    return figure
-
-
-def prediction_grid(images, predicted, true, classes):
-    """Draw pictures with predicted and true class over each, green where they agree and red where not."""
-    correct = [p == t for p, t in zip(predicted, true, strict=True)]
-    titles = [f"{classes[p]}\n(true: {classes[t]})" for p, t in zip(predicted, true, strict=True)]
-    return picture_grid(images, titles, correct)
 
 
 def as_image(figure):

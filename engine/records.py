@@ -1,8 +1,7 @@
-"""What a run leaves to read: the log, `history.csv` with its curves, and the VisualDL dashboard."""
+"""What a run leaves to read: the log, `history.csv` with its curves, and the dashboard."""
 
 import contextlib
 import dataclasses
-import io
 import logging
 import os
 import sys
@@ -11,10 +10,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import plots
+from .dashboard import Dashboard
+from .files import size
 from .history import HISTORY, History, Point
 
 LOG = "train.log"
-DASHBOARD = "vdl"
 STEP = logging.INFO - 5  # lines of single steps: on the console only where no progress bar stands for them
 
 
@@ -28,19 +28,15 @@ class Records:
 
     Args:
         folder: the run's output folder.
-        hparams: a flat dict for the dashboard's table.
+        config, provenance: flat dicts of plain values, for the dashboard.
         position: go on from there, as `position()` gave it; what was written after it is cut off.
     """
 
-    def __init__(self, folder, hparams, position=None):
+    def __init__(self, folder, config, provenance, position=None):
         position = position or {"points": [], "log": 0, "dashboard": None}
         self.folder = Path(folder)
         self._history = History(self.folder, [Point(*row) for row in position["points"]])
-        self._dashboard, whole = _open_dashboard(self.folder / DASHBOARD, position["dashboard"])
-        if not whole:
-            self._add_hparams(hparams)
-            for point in self._history.points:
-                self._show(point)
+        self._dashboard = Dashboard(self.folder, position["dashboard"], self._history.points, config, provenance)
         _cut(self.folder / LOG, position["log"])
         self._logger = logging.getLogger(f"regionvit.{self.folder.resolve()}")
         self._logger.setLevel(STEP)
@@ -61,12 +57,10 @@ class Records:
 
     def position(self):
         """Return how far the records have come, for a checkpoint."""
-        self._dashboard.flush()
-        dashboard = Path(self._dashboard.file_name)
         return {
             "points": [dataclasses.astuple(point) for point in self._history.points],
-            "log": _size(self.folder / LOG),
-            "dashboard": {"file": dashboard.name, "bytes": _size(dashboard)},
+            "log": size(self.folder / LOG),
+            "dashboard": self._dashboard.position(),
         }
 
     def info(self, line):
@@ -85,30 +79,20 @@ class Records:
         """Add a point to the history and the dashboard."""
         with self._going_on(HISTORY):
             self._history.append(point)
-        self._show(point)
+        self._dashboard.point(point)
 
     def curves(self):
         """Draw the history."""
         with self._going_on("the learning curves"):
             plots.plot_curves(self._history.points, self.folder)
 
-    def picture(self, name, image, step):
-        """Show a picture, uint8 [H, W, 3], on the dashboard."""
-        self._dashboard.add_image(name, image, step)
+    def picture(self, name, figure, step):
+        """Show a figure on the dashboard."""
+        self._dashboard.picture(name, plots.as_image(figure), step)
 
-    def _show(self, point):
-        for tag, value in (("loss", point.loss), ("top1", point.top1), ("throughput", point.ips)):
-            self._dashboard.add_scalar(f"{tag}/{point.split}", value, point.step)
-        if point.split == "train":
-            self._dashboard.add_scalar("lr", point.lr, point.step)
-
-    def _add_hparams(self, hparams):
-        # VisualDL takes numbers and text only, and its table shows nothing under a name with a dot.
-        plain = {
-            key.replace(".", "/"): value if type(value) in (int, float) else str(value)
-            for key, value in hparams.items()
-        }
-        self._dashboard.add_hparams(plain, ["top1/val", "loss/val"])
+    def histograms(self, model, step):
+        """Show how a model's parameters and their gradients are spread."""
+        self._dashboard.histograms(model, step)
 
     @contextlib.contextmanager
     def _going_on(self, what):
@@ -123,37 +107,15 @@ class NoRecords:
 
     folder = None
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
     def _nothing(self, *values):
         pass
 
-    info = warn = step = point = curves = picture = _nothing
+    info = warn = step = point = curves = picture = histograms = _nothing
 
 
-def _open_dashboard(folder, position):
-    """Return a writer, and whether it goes on in the position's file; VisualDL shows only the newest of a folder."""
-    from visualdl import LogWriter  # takes a second to import
-
-    file = folder / position["file"] if position else None
-    if file is None or _size(file) < position["bytes"]:
-        return LogWriter(logdir=str(folder)), False
-    os.truncate(file, position["bytes"])
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells that the file exists
-        return LogWriter(logdir=str(folder), file_name=file.name), True
-
-
-def _cut(file, size):
-    if _size(file) > size:
-        os.truncate(file, size)
-
-
-def _size(file):
-    return file.stat().st_size if file.exists() else 0
+def _cut(file, length):
+    if size(file) > length:
+        os.truncate(file, length)
 
 
 class _File(logging.FileHandler):

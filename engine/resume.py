@@ -6,7 +6,6 @@ or not at all. `latest.pdparams`, `latest.pdopt`, `latest.pdstates` and `latest.
 links) of the newest one's files.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 import paddle
 
 from .checkpoint import CheckpointError
-from .files import sync
+from .files import sha256sum, size, sync
 
 FOLDER = "checkpoints"
 WEIGHTS, OPTIMIZER, REST, MANIFEST = (f"latest.{kind}" for kind in ("pdparams", "pdopt", "pdstates", "json"))
@@ -159,11 +158,7 @@ def _damage(folder):
 
 
 def _measure(file):
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-        return {"bytes": stream.tell(), "sha256": digest.hexdigest()}
+    return {"bytes": size(file), "sha256": sha256sum(file)}
 
 
 def _put_aside(damaged):

@@ -57,8 +57,10 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            output.describe(config, device, about["archive"], dataset.classes)
-        records = stack.enter_context(Records(output.folder, about["config"], position) if writes else NoRecords())
+            provenance = output.describe(config, device, about["archive"], dataset.classes)
+            records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
+        else:
+            records = NoRecords()
         for note in (*_introduction(config, device, state, dataset, len(train_loader)), *notes):
             records.info(note)
         if writes and lock.warning:
@@ -79,7 +81,8 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 log_interval=config.train.log_interval,
                 save_every_steps=config.train.save_every_steps,
                 prediction_interval=config.train.prediction_interval,
-                classes=dataset.classes,
+                histogram_interval=config.records.histograms,
+                dataset=dataset,
             )
         except Stopped as stopped:
             records.info(
@@ -160,12 +163,14 @@ def _introduction(config, device, state, dataset, steps):
 
 def _conclusion(device, state, dataset, output, minutes):
     """Lines that say what came out and what comes next."""
-    best, weights = state["best"], "best_model.pdparams" if state["best"]["epoch"] else "final_model.pdparams"
+    best = state["best"]
+    weights = shlex.quote(str(output.folder / f"{'best' if best['epoch'] else 'final'}_model.pdparams"))
     yield (
         f"Done in {minutes:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
         f"({dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {output.folder}"
     )
-    yield f"Next: python eval.py --weights {shlex.quote(str(output.folder / weights))}"
+    yield f"Next: python eval.py --weights {weights} --report"
+    yield f"      python tools/show_attention.py --weights {weights} val:0"
     yield f"      visualdl --logdir {shlex.quote(str(output.folder))}"
 
 

@@ -1,6 +1,7 @@
 """The machine: CPU settings, the choice of device, seeds, and what a run was made on."""
 
 import ctypes
+import math
 import os
 import platform
 import random
@@ -69,6 +70,15 @@ def describe_device(device):
             description += "; this machine has an NVIDIA driver, but this Paddle is a build for the CPU"
         return description
     return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
+
+
+def gpu_memory():
+    """Return the most memory that Paddle's tensors have taken on the current GPU so far, in MB; NaN on a CPU."""
+    import paddle
+
+    if paddle.get_device() == "cpu":
+        return math.nan
+    return paddle.device.cuda.max_memory_allocated() / 2**20
 
 
 def make_deterministic():

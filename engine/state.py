@@ -43,6 +43,13 @@ def is_finite(model):
         return all(paddle.stack([weights.isfinite().all() for weights in model.parameters()]).tolist())
 
 
+@paddle.no_grad()
+def gradient_norm(model):
+    """Return the length of all gradients as one vector, a scalar on the device; the last step has left them."""
+    gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
+    return paddle.concat([gradient.astype("float32").flatten() for gradient in gradients]).norm()
+
+
 def weights_and_optimizer(state):
     """Return the state dicts of the model, and of the optimizer, its schedule and the loss scaler."""
     optimizer = checkpoint.optimizer_state(state["optimizer"], state["model"])

@@ -5,21 +5,22 @@ import time
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from tqdm import tqdm
 
 from data import DataError, unnormalise
 
-from . import parallel, plots
+from . import figures, parallel
 from .amp import MixedPrecision
 from .checkpoint import CheckpointError
 from .errors import Stopped, UserError
 from .history import Point
 from .metrics import Meter
+from .predictions import Predictions
 from .records import has_progress_bar
-from .runtime import seed_step
-from .state import is_finite, progress, save, weights_and_optimizer
+from .runtime import gpu_memory, seed_step
+from .state import gradient_norm, is_finite, progress, save, weights_and_optimizer
 
-GRID = 18  # pictures in the grids, as in the notebook
 DIVERGED = "diverged_"
 
 
@@ -48,9 +49,12 @@ def fit(
     log_interval,
     save_every_steps,
     prediction_interval,
-    classes,
+    histogram_interval,
+    dataset,
 ):
     """Train up to `epochs`, from wherever the state is, validating after each; leave checkpoints, curves and records.
+
+    The dataset is what the loaders' pictures come from; all processes validate on parts of `dataset.val`.
 
     Raises:
         Stopped: a signal came, `Diverged`: the loss is not finite, `DataError`: a worker died; the state is saved then.
@@ -72,21 +76,30 @@ def fit(
 
     writes = parallel.rank() == 0
     if state["step"] == 0 and writes:
-        records.picture("augmented", plots.as_image(augmented_grid(train_loader, classes)), 0)
+        records.picture("augmented", augmented_grid(train_loader, dataset.classes), 0)
     try:
         while state["epoch"] < epochs:
             train_one_epoch(
-                state, train_loader, criterion, records, after_step, epochs=epochs, seed=seed, log_interval=log_interval
+                state,
+                train_loader,
+                criterion,
+                records,
+                after_step,
+                epochs=epochs,
+                seed=seed,
+                log_interval=log_interval,
+                histogram_interval=histogram_interval,
             )
             check = stop.check if parallel.size() == 1 else None
-            result = evaluate(state["model"], val_loader, criterion, len(classes), state["precision"], check)
+            result = evaluate(state["model"], val_loader, criterion, len(dataset.classes), state["precision"], check)
             stop.check()
             refuse_weights_that_are_not_finite(state)
             finish_epoch(state, result, records, epochs)
             epoch = state["epoch"]
             if writes and (epoch % prediction_interval == 0 or epoch == epochs):
-                figure = predicted_grid(state["model"], val_loader, classes, state["precision"])
-                records.picture("predictions", plots.as_image(figure), state["step"])
+                for name in figures.ON_DASHBOARD:
+                    figure = figures.OF_PREDICTIONS[name](result["predictions"], dataset.val.images, dataset.classes)
+                    records.picture(name, figure, state["step"])
             save_checkpoint()
     except (Stopped, Diverged, DataError) as reason:
         if parallel.size() == 1 or not isinstance(reason, DataError):  # which one process has, and the others not
@@ -101,7 +114,7 @@ def fit(
     parallel.wait()
 
 
-def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, seed, log_interval):
+def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, seed, log_interval, histogram_interval=0):
     """Train on what the epoch has left; between two log points nothing is read back from the device.
 
     `after_step(logged)` is called after each step, when the state is that of a whole number of steps.
@@ -126,14 +139,19 @@ def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, se
         meter.update(loss, logits, labels)
         state["iteration"], state["step"] = iteration + 1, seen + 1
         clock.step_is_done(len(labels) * parallel.size())
-        logged = iteration % log_interval == 0 or iteration == steps - 1
+        is_last = iteration == steps - 1
+        logged = iteration % log_interval == 0 or is_last
         if logged:
+            norm = gradient_norm(state["model"])
             read = meter.read()
             value, top1 = read["last_loss"], read["top1"]
             cost = clock.read()
             left = datetime.timedelta(seconds=int(cost["batch"] * ((epochs - epoch + 1) * steps - iteration - 1)))
             bar.set_postfix(loss=f"{value:.3f}", top1=f"{top1:.3f}", ips=f"{cost['ips']:.0f}", eta=str(left))
-            records.point(Point(seen, epoch, "train", rate, value, top1, cost["ips"]))
+            costs = {"reader_cost": cost["reader"], "gpu_memory": gpu_memory()}
+            records.point(
+                Point(seen, epoch, "train", rate, value, top1, cost["ips"], gradient_norm=norm.item(), **costs)
+            )
             records.step(
                 f"[Train][Epoch {epoch}/{epochs}][Iter: {iteration}/{steps}] lr: {rate:.3e}, loss: {value:.5f}, "
                 f"top1: {top1:.5f}, batch_cost: {cost['batch']:.5f} s, reader_cost: {cost['reader']:.5f} s, "
@@ -141,6 +159,8 @@ def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, se
             )
             if state["precision"].has_diverged(read["loss"]):
                 raise Diverged(f"the loss is {value}", seen, rate)
+            if is_last and histogram_interval and epoch % histogram_interval == 0:
+                records.histograms(state["model"], state["step"])
             clock.restart()
         after_step(logged)
 
@@ -156,7 +176,7 @@ def finish_epoch(state, result, records, epochs):
     records.info(
         f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result['loss']:.5f}, top1: {result['top1']:.5f}, "
         f"ips: {result['ips']:.1f} samples/s, best top1: {state['best']['top1']:.5f} "
-        f"(epoch {state['best']['epoch']}{', new' if is_best else ''})"
+        f"(epoch {state['best']['epoch']}{', new best' if is_best else ''})"
     )
     records.curves()
 
@@ -192,8 +212,12 @@ def save_to_resume(state, checkpoints, records, prefix=""):
 
 
 def train_step(state, images, labels, criterion):
-    """Move the weights by one batch; return its loss (a scalar) and logits [B, classes], still on the device."""
+    """Move the weights by one batch; return its loss (a scalar) and logits [B, classes], still on the device.
+
+    The batch's gradients stay until the next step clears them.
+    """
     precision, optimizer = state["precision"], state["optimizer"]
+    optimizer.clear_grad()
     with precision.autocast():
         logits = state["network"](images)
     loss = criterion(logits.astype("float32"), labels)
@@ -201,7 +225,6 @@ def train_step(state, images, labels, criterion):
     precision.scaler.step(optimizer)
     precision.scaler.update()
     state["schedule"].step()
-    optimizer.clear_grad()
     return loss, logits
 
 
@@ -209,12 +232,13 @@ def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
     """Measure a model on all pictures of a loader; `check` is called between batches and may raise.
 
     Returns:
-        {"loss", "top1", "top5", "images", "ips"}: loss is a true mean over pictures, accuracies are fractions, ips is
-        pictures a second with loading, the first batch (warm-up) left out where there are more.
+        {"loss", "top1", "top5", "images", "ips", "predictions"}: loss is a true mean over pictures, accuracies are
+        fractions, ips is pictures a second with loading, the first batch (warm-up) left out where there are more;
+        `Predictions` of all processes' pictures.
     """
     precision = precision or MixedPrecision()
     model.eval()
-    meter = Meter(num_classes)
+    meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
     begin, counted_from = time.perf_counter(), 0
     with paddle.no_grad():
         bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())
@@ -224,29 +248,23 @@ def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
             with precision.autocast():
                 logits = model(images).astype("float32")
             meter.update(criterion(logits, labels), logits, labels)
+            logits_of_all.append(logits)
+            labels_of_all.append(labels)
             if i == 0 and len(loader) > 1:
                 meter.last_loss.item()  # waits for this device, and for no other process
                 begin, counted_from = time.perf_counter(), meter.images
         result = meter.read()
     result["ips"] = (meter.images - counted_from) / (time.perf_counter() - begin) * parallel.size()
+    probabilities = F.softmax(parallel.gather(paddle.concat(logits_of_all)), axis=-1)
+    result["predictions"] = Predictions(probabilities.numpy(), parallel.gather(paddle.concat(labels_of_all)).numpy())
     return result
 
 
 def augmented_grid(loader, classes):
     """Draw the first training pictures as the first epoch augments them."""
-    samples = [loader.dataset[0, i] for i in range(min(GRID, len(loader.dataset)))]
+    samples = [loader.dataset[0, i] for i in range(min(figures.GRID, len(loader.dataset)))]
     images, labels = zip(*samples, strict=True)
-    return plots.picture_grid(unnormalise(np.stack(images)), [classes[label] for label in labels])
-
-
-def predicted_grid(model, loader, classes, precision):
-    """Draw the first validation pictures with what the model takes them for."""
-    samples = [loader.dataset[i] for i in range(min(GRID, len(loader.dataset)))]
-    images, labels = (np.stack(part) for part in zip(*samples, strict=True))
-    model.eval()
-    with paddle.no_grad(), precision.autocast():
-        predicted = model(paddle.to_tensor(images)).astype("float32").argmax(axis=-1).numpy()
-    return plots.prediction_grid(unnormalise(images), predicted, labels, classes)
+    return figures.picture_grid(unnormalise(np.stack(images)), [classes[label] for label in labels])
 
 
 class _Clock:

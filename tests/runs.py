@@ -53,11 +53,25 @@ def points(output):
 
 
 def scalars(output):
-    """What the dashboard shows, but for timing: {tag: [(step, value)]}."""
-    newest = max((output / "vdl").iterdir())
-    reader = LogReader(file_path=str(newest))
-    tags = [tag for tag in reader.get_tags()["scalar"] if not tag.startswith("throughput")]
+    """The dashboard's scalars, but for timing: {tag: [(step, value)]}."""
+    reader = _dashboard(output)
+    tags = [tag for tag in reader.get_tags()["scalar"] if not tag.startswith("performance/")]
     return {tag: [(point.id, point.value) for point in reader.get_data("scalar", tag)] for tag in tags}
+
+
+def histograms(output):
+    """The dashboard's histograms: {tag: [(step, counts, edges)]}."""
+    reader = _dashboard(output)
+
+    def of(tag):
+        points = reader.get_data("histogram", tag)
+        return [(point.id, list(point.histogram.hist), list(point.histogram.bin_edges)) for point in points]
+
+    return {tag: of(tag) for tag in reader.get_tags().get("histogram", [])}
+
+
+def _dashboard(output):
+    return LogReader(file_path=str(max((output / "vdl").iterdir())))
 
 
 def lines_of_steps(output):
@@ -85,4 +99,5 @@ def assert_same_run(a, b, bytes=False):
             assert not bytes or (a / file).read_bytes() == (b / file).read_bytes()
     assert points(a) == points(b)
     assert scalars(a) == scalars(b)
+    assert histograms(a) == histograms(b)
     assert lines_of_steps(a) == lines_of_steps(b)

@@ -17,11 +17,12 @@ from runs import ROOT, assert_same_run, assert_same_weights, points, resume, scr
 
 import train as train_script
 from data.host import TrainingPictures
-from engine import checkpoint, config as configs, plots, records, resume as checkpoints_module, trainer
+from engine import checkpoint, config as configs, figures, plots, records, resume as checkpoints_module, trainer
 from engine.checkpoint import CheckpointError
 from engine.resume import FILES, LATEST, MANIFEST, Checkpoints
 
-RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1"]  # what a step draws has to be the same again
+# What a step draws has to be the same again, and what is shown of it.
+RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1", "records.histograms=1"]
 
 
 pytestmark = pytest.mark.usefixtures("nano", "no_figures")
@@ -32,8 +33,8 @@ def no_figures():
     """They take most of a small run's time, and whether a run can be resumed does not depend on them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "plot_curves", lambda points, folder: [])
-        patch.setattr(plots, "picture_grid", lambda *arguments: None)
-        patch.setattr(plots, "prediction_grid", lambda *arguments: None)
+        patch.setattr(figures, "picture_grid", lambda *arguments: None)
+        patch.setattr(figures, "ON_DASHBOARD", ())
         patch.setattr(plots, "as_image", lambda figure: np.zeros([2, 2, 3], np.uint8))
         yield
 

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import math
 import os
 import pty
 import shutil
@@ -13,13 +14,17 @@ import archives
 import numpy as np
 import paddle
 import pytest
-from runs import MICRO, ROOT, SMALL, assert_same_weights, script, train
+from runs import MICRO, ROOT, SMALL, assert_same_weights, histograms, scalars, script, train
 from visualdl import LogReader
 
 import eval as eval_script
 import train as train_script
 from engine import checkpoint, config as configs, trainer
-from engine.history import COLUMNS, read_history
+from engine.dashboard import METRICS, SCALARS, Dashboard
+from engine.history import COLUMNS, Point, read_history
+from engine.predictions import Predictions
+from engine.runtime import gpu_memory
+from engine.state import gradient_norm
 
 pytestmark = pytest.mark.usefixtures("nano")
 
@@ -72,7 +77,7 @@ def test_a_run_is_the_same_bit_for_bit_whatever_the_number_of_workers(pipeline, 
 def test_history_has_every_recorded_point(trained):
     assert (
         (trained / "history.csv").read_text().splitlines()[0]
-        == "step,epoch,split,lr,loss,top1,ips"
+        == "step,epoch,split,lr,loss,top1,ips,reader_cost,gradient_norm,gpu_memory"
         == ",".join(COLUMNS)
     )
     points = read_history(trained / "history.csv")
@@ -85,6 +90,10 @@ def test_history_has_every_recorded_point(trained):
         assert point.lr == pytest.approx(cosine, abs=1e-12)
         assert 0 <= point.top1 <= 1
         assert point.ips > 0
+        if point.split == "train":
+            assert point.gradient_norm > 0
+            assert point.reader_cost >= 0
+        assert math.isnan(point.gpu_memory)  # on a CPU
     of_validation = [p.top1 for p in points if p.split == "val"]
     assert all(round(top1 * 21, 6).is_integer() for top1 in of_validation)
 
@@ -111,12 +120,17 @@ def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path
     assert json.loads((tmp_path / "eval.json").read_text())["top1"] == points[-1].top1
 
 
+def made_up_result(top1):
+    predictions = Predictions(np.full([21, 10], 0.1, np.float32), np.zeros(21, np.int64))
+    return {"loss": 1.0, "top1": top1, "top5": 1.0, "images": 21, "ips": 1.0, "predictions": predictions}
+
+
 def test_best_is_the_first_epoch_of_the_highest_accuracy(archive, tmp_path, monkeypatch):
     accuracies, weights = [0.0, 0.7, 0.6, 0.7], []
 
     def made_up(model, *arguments):
         weights.append(model.head.weight.numpy())
-        return {"loss": 1.0, "top1": accuracies[len(weights) - 1], "top5": 1.0, "images": 21, "ips": 1.0}
+        return made_up_result(accuracies[len(weights) - 1])
 
     monkeypatch.setattr(trainer, "evaluate", made_up)
     train(monkeypatch, archive, tmp_path / "run", "train.epochs=4", "data.batch_size=50")
@@ -129,8 +143,7 @@ def test_best_is_the_first_epoch_of_the_highest_accuracy(archive, tmp_path, monk
 
 
 def test_an_accuracy_of_zero_in_the_first_epoch_counts_as_best(archive, tmp_path, monkeypatch):
-    made_up = {"loss": 1.0, "top1": 0.0, "top5": 1.0, "images": 21, "ips": 1.0}
-    monkeypatch.setattr(trainer, "evaluate", lambda *arguments: made_up)
+    monkeypatch.setattr(trainer, "evaluate", lambda *arguments: made_up_result(0.0))
     train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.batch_size=50")
     assert (tmp_path / "run" / "best_model.pdparams").exists()
 
@@ -167,18 +180,71 @@ def test_provenance_lies_beside_the_config(trained, archive):
     assert "git_commit" in environment
 
 
-def test_the_dashboard_has_curves_pictures_and_hparams(trained):
-    (record,) = (trained / "vdl").iterdir()
-    reader = LogReader(file_path=str(record))
+def test_the_dashboard_has_what_the_history_has(trained):
+    points, shown = read_history(trained / "history.csv"), scalars(trained)
+    assert list(shown["curves/top1/val"]) == [(p.step, np.float32(p.top1)) for p in points if p.split == "val"]
+    for column in ("loss", "top1", "lr", "gradient_norm"):
+        expected = [(p.step, np.float32(getattr(p, column))) for p in points if p.split == "train"]
+        assert shown[SCALARS[column].format(split="train")] == expected
+    assert set(METRICS) <= set(shown)
+
+
+def test_the_dashboard_has_every_kind_of_record(trained):
+    reader = LogReader(file_path=str(*(trained / "vdl").iterdir()))
     tags = reader.get_tags()
     assert set(tags["scalar"]) == {
-        f"{name}/{split}" for name in ("loss", "top1", "throughput") for split in ("train", "val")
-    } | {"lr"}
-    assert [point.value for point in reader.get_data("scalar", "top1/val")] == pytest.approx(
-        [p.top1 for p in read_history(trained / "history.csv") if p.split == "val"]
-    )
-    assert set(tags["image"]) == {"augmented", "predictions"}
+        *("curves/loss/train", "curves/loss/val", "curves/top1/train", "curves/top1/val"),
+        *("optimizer/lr", "optimizer/gradient_norm"),
+        *("performance/ips/train", "performance/ips/val", "performance/reader_cost"),  # and no GPU's memory
+    }
+    assert set(tags["image"]) == {"augmented", "predictions", "confusion_matrix", "mistakes"}
     assert "hyper_parameters" in tags
+    config, provenance = (reader.get_data("text", tag)[0].text.encoded_text_string for tag in ("config", "provenance"))
+    assert "model.name: regionvit_micro_32 · " in config
+    assert f"paddle: {paddle.__version__} · " in provenance
+    assert "archive_md5: " in provenance
+
+
+def test_histograms_are_shown_every_so_many_epochs(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=3", "records.histograms=2")
+    shown = histograms(tmp_path / "run")
+    weights = checkpoint.read(tmp_path / "run" / "final_model.pdparams")
+    assert len(shown) == 2 * len([key for key in weights if ".proj_cls." not in key])
+    for tag, ((step, counts, edges),) in shown.items():
+        assert step == 12
+        assert sum(counts) > 0
+        assert edges[0] < edges[-1], tag
+    assert "layers.0 gradients/block.1.attn.qkv.weight" in shown
+    assert "head parameters/weight" in shown
+
+
+def test_no_histograms_where_none_are_wanted(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "records.histograms=0")
+    assert histograms(tmp_path / "run") == {}
+
+
+def test_the_gradient_norm_is_that_of_the_steps_gradients():
+    model = paddle.nn.Linear(3, 2)
+    inputs = paddle.to_tensor([[1.0, 2.0, 3.0]])
+    model(inputs).sum().backward()
+    assert gradient_norm(model).item() == pytest.approx(np.sqrt(2 * (1 + 4 + 9) + 2), rel=1e-6)
+
+
+def test_a_gpus_memory_is_shown_where_there_is_one(monkeypatch, tmp_path):
+    assert np.isnan(gpu_memory())
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle.device.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    assert gpu_memory() == 3.0
+    point = Point(0, 1, "train", 0.1, 2.0, 0.1, 9.0, gpu_memory=gpu_memory())
+    Dashboard(tmp_path, None, [point], {}, {}).close()
+    (shown,) = LogReader(file_path=str(*(tmp_path / "vdl").iterdir())).get_data("scalar", SCALARS["gpu_memory"])
+    assert shown.value == 3.0
+
+
+def test_what_is_not_finite_is_left_out_of_the_dashboard(tmp_path):
+    diverged = Point(5, 1, "train", 0.1, math.nan, 0.1, 9.0, gradient_norm=math.inf)
+    Dashboard(tmp_path, None, [diverged], {}, {}).close()
+    assert set(scalars(tmp_path)) == {"curves/top1/train", "optimizer/lr"}
 
 
 def test_between_log_points_nothing_is_read_back(archive, tmp_path, monkeypatch):

@@ -56,7 +56,6 @@ def parse():
     parser.add_argument("--batch", type=int, metavar="N", help="short for data.batch_size")
     parser.add_argument("--amp", metavar="LEVEL", help="O0, O1 or O2: short for amp.level")
     parser.add_argument("--pipeline", metavar="NAME", help="short for data.pipeline, for end_to_end")
-    parser.add_argument("--device", metavar="NAME", help="short for device")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="turns of each part (default: %(default)s)")
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}, with commas between")
     parser.add_argument("--against", type=Path, metavar="FILE.py", help="another implementation of the model")
@@ -109,7 +108,6 @@ def overrides_of(arguments):
         "data.batch_size": arguments.batch,
         "amp.level": arguments.amp,
         "data.pipeline": arguments.pipeline,
-        "device": arguments.device,
     }
     return [*arguments.override, *(f"{key}={value}" for key, value in short.items() if value is not None)]
 

@@ -1,0 +1,124 @@
+"""Figures of what a model makes of pictures: grids, confusion matrix, quality of each class, reliability."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+GRID = 18  # pictures in a grid, as in the notebook
+NAMED = 25  # classes at most that an axis has room to name
+
+
+def picture_grid(images, titles, correct=None, columns=6):
+    """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(image, interpolation="nearest")
+        axes.set_axis_off()
+        colour = "black" if correct is None else "green" if correct[i] else "red"
+        axes.set_title(title, fontsize=9, color=colour, parse_math=False)
+    return figure
+
+
+def prediction_grid(predictions, images, classes):
+    """Draw the first pictures with predicted and true class over each, green where they agree and red where not."""
+    first = range(min(GRID, len(images)))
+    titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
+    return picture_grid(images[: len(first)], titles, predictions.correct)
+
+
+def mistakes_grid(predictions, images, classes):
+    """Draw the pictures that were taken for something else with the highest probability, which is given."""
+    wrong = predictions.mistakes(GRID)
+    titles = [
+        f"{classes[predictions.predicted[i]]} {predictions.confidence[i]:.1%}\n(true: {classes[predictions.labels[i]]})"
+        for i in wrong
+    ]
+    if len(wrong):
+        return picture_grid(images[wrong], titles)
+    figure = Figure(figsize=(10.2, 1), dpi=100)
+    figure.text(0.5, 0.5, f"no mistakes in {len(images)} pictures", ha="center", va="center")
+    return figure
+
+
+def confusion_matrix(predictions, images, classes):
+    """Draw the confusion matrix: counts, and as colour their share of the true class's pictures."""
+    counts, names = predictions.confusion(), _names(classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 3 + 0.45 * min(len(classes), NAMED)
+    figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    if names:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        for (true, predicted), count in np.ndenumerate(counts):
+            colour = "white" if shares[true, predicted] > 0.5 else "black" if count else "silver"
+            axes.text(predicted, true, str(count), ha="center", va="center", fontsize=8, color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def class_quality(predictions, images, classes):
+    """Draw precision, recall and F1 of each class, the worst F1 at the bottom."""
+    of_each = predictions.per_class()
+    order = sorted(range(len(classes)), key=lambda i: of_each[i].f1)
+    names = _names([classes[i] for i in order])
+    figure = Figure(figsize=(8, 1.5 + 0.3 * min(len(classes), NAMED)), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    rows = np.arange(len(order))
+    axes.barh(rows, [of_each[i].f1 for i in order], color="lightsteelblue", label="F1")
+    axes.plot([of_each[i].precision for i in order], rows, "o", color="tab:blue", markersize=5, label="precision")
+    axes.plot([of_each[i].recall for i in order], rows, "D", color="tab:orange", markersize=5, label="recall")
+    if names:
+        axes.set_yticks(rows, names, parse_math=False)
+    axes.set(title="Each class", xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def reliability_diagram(predictions, images, classes):
+    """Draw accuracy against confidence, and below it how many pictures lie where."""
+    calibration = predictions.calibration()
+    bins = len(calibration.images)
+    middles, some = (np.arange(bins) + 0.5) / bins, calibration.images > 0
+    figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="as confident as right")
+    top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
+    top.plot(calibration.confidence[some], calibration.accuracy[some], "o-", color="tab:blue", markersize=4)
+    top.set(
+        title=f"Reliability: expected calibration error {calibration.error:.2%}",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    top.legend(loc="upper left")
+    bottom.bar(middles, calibration.images, 1 / bins, color="grey", edgecolor="white")
+    bottom.set(xlabel="confidence: the probability of the predicted class", ylabel="pictures")
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+    top.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+# Each is drawn from (predictions, images uint8 [N, h, w, 3], names of the classes).
+OF_PREDICTIONS = {
+    "predictions": prediction_grid,
+    "class_quality": class_quality,
+    "confusion_matrix": confusion_matrix,
+    "reliability": reliability_diagram,
+    "mistakes": mistakes_grid,
+}
+FILES = {name: f"{name}.png" for name in OF_PREDICTIONS}
+ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
+
+
+def _names(classes):
+    return list(classes) if len(classes) <= NAMED else None

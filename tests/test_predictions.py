@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from engine.predictions import Predictions
+
+# Six pictures of three classes, worked out by hand below.
+PROBABILITIES = np.float32(
+    [
+        [0.90, 0.05, 0.05],  # 0, right
+        [0.30, 0.60, 0.10],  # 0, taken for 1
+        [0.10, 0.80, 0.10],  # 1, right
+        [0.70, 0.20, 0.10],  # 1, taken for 0
+        [0.25, 0.65, 0.10],  # 1, right
+        [0.95, 0.03, 0.02],  # 2, taken for 0
+    ]
+)
+BY_HAND = Predictions(PROBABILITIES, np.array([0, 0, 1, 1, 1, 2]))
+
+
+def test_the_confusion_matrix_is_the_one_worked_out_by_hand():
+    assert BY_HAND.confusion().tolist() == [[1, 1, 0], [1, 2, 0], [1, 0, 0]]
+
+
+def test_the_accuracy_of_the_confusion_matrix_is_the_share_of_correct_pictures():
+    assert np.trace(BY_HAND.confusion()) / len(BY_HAND.labels) == BY_HAND.correct.mean() == 0.5
+
+
+def test_precision_recall_and_f1_are_those_worked_out_by_hand():
+    rows = [(of.precision, of.recall, of.f1, of.images) for of in BY_HAND.per_class()]
+    assert rows[0] == pytest.approx((1 / 3, 1 / 2, 2 / 5, 2))
+    assert rows[1] == pytest.approx((2 / 3, 2 / 3, 2 / 3, 3))
+    assert rows[2] == (0, 0, 0, 1)  # never predicted: 0, and no warning
+
+
+def test_the_calibration_error_is_the_one_worked_out_by_hand():
+    """Four parts: none up to 0.5; 0.60, 0.70, 0.65 (one of three right); 0.90, 0.80, 0.95 (two of three right)."""
+    calibration = BY_HAND.calibration(bins=4)
+    assert calibration.images.tolist() == [0, 0, 3, 3]
+    assert calibration.confidence.tolist() == pytest.approx([0, 0, 0.65, 2.65 / 3])
+    assert calibration.accuracy.tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3])
+    assert calibration.error == pytest.approx((3 * (0.65 - 1 / 3) + 3 * (2.65 / 3 - 2 / 3)) / 6)
+
+
+@pytest.mark.parametrize(("confidence", "part"), [(0.5, 1), (0.75, 2), (np.nextafter(0.75, 1), 3), (1.0, 3)])
+def test_a_part_of_the_range_of_confidence_includes_its_upper_end(confidence, part):
+    calibration = Predictions(np.array([[confidence, 1 - confidence]]), np.array([0])).calibration(bins=4)
+    assert calibration.images.tolist() == [int(i == part) for i in range(4)]
+
+
+def test_whoever_is_right_with_certainty_is_calibrated():
+    assert Predictions(np.eye(3, dtype="float32"), np.arange(3)).calibration().error == 0
+
+
+def test_mistakes_come_with_the_most_confident_first_and_are_mistakes():
+    assert BY_HAND.mistakes(10).tolist() == [5, 3, 1]
+    assert BY_HAND.mistakes(2).tolist() == [5, 3]
+
+
+def test_a_class_without_pictures_has_its_row():
+    nobody = Predictions(PROBABILITIES[:2], np.array([0, 0]))
+    assert nobody.confusion().shape == (3, 3)
+    assert [of.images for of in nobody.per_class()] == [2, 0, 0]
