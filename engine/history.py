@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import files
+from .errors import UserError
 
 HISTORY = "history.csv"
 
@@ -32,10 +33,22 @@ COLUMNS = [item.name for item in dataclasses.fields(Point)]
 
 
 def read_history(file):
-    """Return the points of a `history.csv` in their order."""
+    """Return the points of a `history.csv` in their order.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or no history.
+    """
     types = {item.name: item.type for item in dataclasses.fields(Point)}
-    with open(file, newline="", encoding="utf-8") as stream:
-        return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in csv.DictReader(stream)]
+    try:
+        with open(file, newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            if absent := [name for name in COLUMNS if name not in (rows.fieldnames or [])]:
+                raise ValueError(f"no column {', '.join(absent)}")
+            return [Point(**{name: types[name](row[name]) for name in COLUMNS}) for row in rows]
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}: give the output folder of a run") from error
+    except (TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{file}: not a history of this project, or a damaged one ({error})") from error
 
 
 class History:
