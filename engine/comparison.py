@@ -112,7 +112,7 @@ def tables(runs):
 
 def draw(runs):
     """Draw the runs' losses and accuracies over epochs, which are the same amount of data at any batch size."""
-    columns = max(1, min(3, len(runs), 130 // max(len(run.name) for run in runs)))  # of the legend
+    columns = max(1, min(3, len(runs), 120 // max(len(run.name) for run in runs)))  # of the legend
     figure = Figure(figsize=(11, 4.6 + 0.2 * math.ceil(len(runs) / columns)), dpi=100, layout="constrained")
     panels = figure.subplots(1, len(CURVES))
     styles = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
