@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import files
+from .errors import UserError
 
 HISTORY = "history.csv"
 
@@ -38,13 +39,21 @@ COLUMNS = [item.name for item in FIELDS]
 
 
 def read_history(file):
-    """Return the points of a `history.csv` in their order; an older one may lack columns of training alone.
+    """Return the points of a `history.csv` in their order; an older one may lack the columns of training alone.
 
     Raises:
-        OSError: it cannot be read; KeyError, TypeError, ValueError: it is no history.
+        UserError: it cannot be read, is damaged, or no history.
     """
-    with open(file, newline="", encoding="utf-8") as stream:
-        return [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in csv.DictReader(stream)]
+    try:
+        with open(file, newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            if absent := [item.name for item in FIELDS if _required(item) and item.name not in (rows.fieldnames or [])]:
+                raise ValueError(f"no column {', '.join(absent)}")
+            return [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in rows]
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}: give the output folder of a run") from error
+    except (TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{file}: not a history of this project, or a damaged one ({error})") from error
 
 
 class History:
@@ -75,15 +84,17 @@ class History:
         self._whole = True
 
 
+def _required(item):
+    return item.default is dataclasses.MISSING
+
+
 def _read(item, row):
-    if item.default is dataclasses.MISSING:
-        return item.type(row[item.name])
-    return item.type(row.get(item.name) or item.default)
+    return item.type(row[item.name] if _required(item) else row.get(item.name) or item.default)
 
 
 def _cells(point):
     values = zip(FIELDS, dataclasses.astuple(point), strict=True)
-    return ["" if item.default is not dataclasses.MISSING and math.isnan(value) else value for item, value in values]
+    return [value if _required(item) or not math.isnan(value) else "" for item, value in values]
 
 
 def _rows(rows):

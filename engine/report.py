@@ -59,12 +59,9 @@ def _headline(measured):
 
 
 def _curves(trained_in, output):
-    """Draw the run's learning curves into the folder; return their files, none where there is no history to read."""
-    try:
-        points = read_history(trained_in / HISTORY)
-    except (OSError, KeyError, TypeError, ValueError):
-        return []
-    return plots.plot_curves(points, output)
+    """Draw the run's learning curves into the folder; return their files, none where there is no history."""
+    file = trained_in / HISTORY
+    return plots.plot_curves(read_history(file), output) if file.exists() else []
 
 
 def _embedded(file):

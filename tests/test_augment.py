@@ -1,6 +1,7 @@
 import gc
 import itertools
 import random
+import re
 import runpy
 import threading
 import time
@@ -18,10 +19,13 @@ from scipy import stats
 import data
 from data import augment
 from data.augment import BRIGHTNESS, CONTRAST, SATURATION, Params
-from data.host import training_transform, unnormalise
+from data.host import normalise, training_transform, unnormalise
+from engine import build, config as configs
+from engine.augmentation_figure import draw_epochs
 
 DRAWS = 40_000
 APPLIERS = ["cv2", "ops"]
+CONFIG = Path(__file__).parents[1] / "configs" / "tiny_cifar10.yaml"
 
 
 def pictures(n, seed=0):
@@ -385,16 +389,112 @@ def test_a_training_set_smaller_than_a_batch_is_refused_by_the_fast_pipeline_too
         loader(batch_size=101)
 
 
-def test_the_figure_of_all_appliers_has_a_row_a_picture(tmp_path, monkeypatch):
-    tools = Path(__file__).parents[1] / "tools"
-    file = archives.write(tmp_path / "cifar.tar.gz", archives.members())
-    options = ["-c", tools.parent / "configs" / "tiny_cifar10.yaml", "-o", f"data.file={file}", "-o", "device=cpu"]
-    options += ["-o", "data.image_size=40"]
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return archives.write(tmp_path_factory.mktemp("data") / "cifar.tar.gz", archives.members(train=20))
+
+
+def load_config(archive, *overrides, size=40):
+    settings = [f"data.file={archive}", "device=cpu", f"data.image_size={size}", "data.num_workers=0", *overrides]
+    return configs.load(CONFIG, settings)
+
+
+def drawn(figure):
+    """What a figure shows: [(title, uint8 picture, text below it)]."""
+    return [(axes.get_title(), np.asarray(axes.images[0].get_array()), axes.get_xlabel()) for axes in figure.axes]
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+@pytest.mark.parametrize("size", [32, 224])
+def test_the_figure_of_a_picture_shows_what_training_sees_of_it_bit_for_bit(archive, pipeline, size):
+    config = load_config(archive, f"data.pipeline={pipeline}", "data.batch_size=5", size=size)
+    dataset = build.build_dataset(config)
+    (title, untouched, _), *made = drawn(draw_epochs(config, dataset, index=13, epochs=3))
+    assert title == f"untouched: {dataset.classes[dataset.train.labels[13]]}"
+    np.testing.assert_array_equal(untouched, dataset.train.images[13])
+    assert [title for title, _, _ in made] == ["epoch 1", "epoch 2", "epoch 3"]
+    train = build.build_train_loader(config, dataset)
+    for epoch, (_, picture, _) in enumerate(made):
+        images, _ = batches(train, epoch)
+        place = [key for batch in train.batch_sampler for key in batch].index((epoch, 13))
+        np.testing.assert_array_equal(picture, unnormalise(images)[place])
+        np.testing.assert_array_equal(normalise(picture), train.dataset[epoch, 13][0])
+
+
+def test_the_parameters_in_the_figure_make_the_pictures_above_them(archive):
+    config = load_config(archive, "data.pipeline=fast", "data.crop=0.7", "train.seed=7")
+    dataset = build.build_dataset(config)
+    figure = draw_epochs(config, dataset, index=2, epochs=4)
+    for epoch, (_, picture, text) in enumerate(drawn(figure)[1:]):
+        crop, *jitter, flipped, rotated = text.splitlines()
+        told = Params(
+            box=np.stack([np.int64(re.findall(r"\d+", crop))[[2, 3, 0, 1]]]),
+            order=np.array([[["brightness", "contrast", "saturation"].index(line.split()[0]) for line in jitter]]),
+            factor=np.float32([[float(line.split()[1]) for line in sorted(jitter)]]),
+            flip=np.array([{"flipped": True, "not flipped": False}[flipped]]),
+            angle=np.float32([float(re.search(r"-?[\d.]+", rotated)[0])]),
+        )
+        exact = augment.sample(np.random.default_rng([7, epoch, 1]), 20, augmentation=build.build_augmentation(config))
+        exact = exact[[2]]
+        for name in ("box", "order", "flip"):
+            np.testing.assert_array_equal(getattr(told, name), getattr(exact, name))
+        np.testing.assert_allclose(told.factor, exact.factor, atol=0.0051)  # rounded for people
+        np.testing.assert_allclose(told.angle, exact.angle, atol=0.051)
+        np.testing.assert_array_equal(picture, augment.apply_cv2(dataset.train.images[[2]], exact, 40)[0])
+
+
+def test_the_figure_says_that_the_host_does_not_tell_its_parameters(archive):
+    config = load_config(archive, "data.pipeline=host")
+    figure = draw_epochs(config, build.build_dataset(config), index=0, epochs=2)
+    assert "not known" in figure.get_suptitle()
+    assert [text for _, _, text in drawn(figure)] == ["", "", ""]
+    config = load_config(archive, "data.pipeline=fast")
+    assert "not known" not in draw_epochs(config, build.build_dataset(config), index=0, epochs=1).get_suptitle()
+
+
+def show(monkeypatch, archive, *arguments):
+    options = ["-c", CONFIG, "--device", "cpu", "-o", "data.image_size=40", "-o", f"data.file={archive}"]
+    monkeypatch.setattr("sys.argv", ["show_augmentation.py", *map(str, (*options, *arguments))])
+    runpy.run_path(str(CONFIG.parents[1] / "tools" / "show_augmentation.py"), run_name="__main__")
+
+
+def test_a_figure_needs_no_whole_batch_and_makes_its_folder(archive, tmp_path, monkeypatch, capsys):
+    show(monkeypatch, archive, "--output", tmp_path / "new" / "folder", "-o", "data.batch_size=64")
+    file = tmp_path / "new" / "folder" / "augmentation.png"
+    assert capsys.readouterr().out == f"written: {file}\n"
+    assert cv2.imread(str(file)).shape[1] == 800
+
+
+def test_the_figure_of_all_appliers_has_a_row_a_picture(archive, tmp_path, monkeypatch):
     heights = []
     for n in (1, 3):
-        output = tmp_path / f"{n}.png"
-        arguments = ["show_augmentation.py", *options, "--pictures", n, "--output", output]
-        monkeypatch.setattr("sys.argv", [str(argument) for argument in arguments])
-        runpy.run_path(str(tools / "show_augmentation.py"), run_name="__main__")
-        heights.append(cv2.imread(str(output)).shape[0])
+        show(monkeypatch, archive, "--appliers", "--pictures", n, "--output", tmp_path)
+        heights.append(cv2.imread(str(tmp_path / "augmentation.png")).shape[0])
     assert heights[1] == 3 * heights[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--index", "20"], "--index 20: the training set has pictures 0 to 19"),
+        (["--index", "-1"], "--index -1: the training set has pictures 0 to 19"),
+        (["--index", "first"], "--index: invalid int value: 'first'"),
+        (["--epochs", "0"], "--epochs: 0: give 1 to 100"),
+        (["--epochs", "101"], "--epochs: 101: give 1 to 100"),
+        (["--pictures", "2"], "--pictures: does nothing without --appliers"),
+        (["--appliers", "--pictures", "0"], "--pictures: 0: give 1 to 100"),
+        (["--appliers", "--index", "0"], "--index: does nothing with --appliers"),
+        (["--appliers", "--epochs", "2"], "--epochs: does nothing with --appliers"),
+        (["--epochs", "1", "--output", CONFIG], "tiny_cifar10.yaml cannot be written"),
+        (["-o", "data.file=none.tar.gz"], "none.tar.gz not found"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line(archive, monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        show(monkeypatch, archive, *arguments)
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -17,12 +17,11 @@ def main():
     from engine.history import HISTORY, read_history
     from engine.plots import plot_curves
 
+    points = read_history(folder / HISTORY)
     try:
-        files = plot_curves(read_history(folder / HISTORY), folder)
+        files = plot_curves(points, folder)
     except OSError as error:
-        raise UserError(f"{folder}: {error}: give the output folder of a run") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / HISTORY}: not a history of this project ({error})") from error
+        raise UserError(f"{folder} cannot be written ({error})") from error
     print("written:", ", ".join(map(str, files)))
 
 

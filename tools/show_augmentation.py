@@ -1,4 +1,7 @@
-"""Draw training pictures as each applier of the augmentation makes them, and how far they are from paddle.vision's."""
+"""Draw a training picture as the config's pipeline augments it in each epoch, with its parameters where they are known.
+
+With --appliers: several pictures, as each applier of the augmentation makes them, and how far from paddle.vision's.
+"""
 
 import sys
 from pathlib import Path
@@ -8,81 +11,59 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from engine.cli import Parser, run
 from engine.errors import UserError
 
+MOST = 100  # pictures in one figure
+
 
 def main():
-    parser = Parser(__doc__, "python tools/show_augmentation.py -c configs/tiny_cifar10.yaml")
-    parser.add_config(required=True)
-    parser.add_argument("--pictures", metavar="N", type=int, default=6, help="how many to draw (default: %(default)s)")
-    parser.add_argument(
-        "--output", metavar="FILE", default="augmentation.png", help="the picture to write (default: %(default)s)"
-    )
-    arguments = parser.parse_args()
-    if arguments.pictures < 1:
-        parser.error(f"argument --pictures: {arguments.pictures}: give 1 or more")
+    arguments = parse()
 
-    import numpy as np
-
-    from data import augment
-    from engine import build, config as configs
+    from engine import augmentation_figure as figures, build, config as configs
     from engine.runtime import select_device
 
     config = configs.load(arguments.config, arguments.override)
     select_device(config.device)
-    dataset, size = build.build_dataset(config), config.data.image_size
-    images, labels = dataset.train.images[: arguments.pictures], dataset.train.labels[: arguments.pictures]
-    rng = np.random.default_rng(config.train.seed)
-    params = augment.sample(rng, len(images), *images.shape[1:3], build.build_augmentation(config))
-    figure = draw(images, [dataset.classes[label] for label in labels], params, size)
+    dataset = build.build_dataset(config)
+    if not 0 <= arguments.index < len(dataset.train):
+        raise UserError(
+            f"--index {arguments.index}: the {dataset.train.name} has pictures 0 to {len(dataset.train) - 1}"
+        )
+    if arguments.appliers:
+        figure = figures.draw_appliers(config, dataset, arguments.pictures)
+    else:
+        figure = figures.draw_epochs(config, dataset, arguments.index, arguments.epochs)
+    file = Path(arguments.output) / "augmentation.png"
     try:
-        figure.savefig(arguments.output)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--output {arguments.output}: {error}") from error
-    print("written:", arguments.output)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+    except OSError as error:
+        raise UserError(f"--output {arguments.output} cannot be written ({error}): choose another folder") from error
+    print("written:", file)
 
 
-def draw(images, names, params, size):
-    """Draw a row a picture, uint8 [N, h, w, 3]: the picture with its parameters, then what each applier makes of it."""
-    import numpy as np
-    import paddle
-    from matplotlib.figure import Figure
-
-    from data import augment, unnormalise
-
-    made = {
-        "paddle.vision": augment.apply_vision(images, params, size),
-        "apply_cv2": augment.apply_cv2(images, params, size),
-        "apply_ops": unnormalise(augment.apply_ops(paddle.to_tensor(images), params.upload(), size).numpy()),
-    }
-    rows = len(images)
-    figure = Figure(figsize=(10.4, 2.4 * rows), dpi=100, layout="constrained")
-    grid = figure.subplots(rows, 1 + len(made), squeeze=False)
-    for row in range(rows):
-        grid[row, 0].set_ylabel(describe(params[row : row + 1]), rotation=0, ha="right", va="center", fontsize=7.5)
-        grid[row, 0].imshow(images[row], interpolation="nearest")
-        grid[row, 0].set_title(names[row], fontsize=9, parse_math=False)
-        for axes, (name, pictures) in zip(grid[row, 1:], made.items(), strict=True):
-            axes.imshow(pictures[row], interpolation="nearest")
-            distance = np.abs(pictures[row].astype(int) - made["paddle.vision"][row]).mean()
-            axes.set_title(name if name == "paddle.vision" else f"{name}: off by {distance:.2f} / 255", fontsize=9)
-        for axes in grid[row]:
-            axes.set(xticks=[], yticks=[])
-    return figure
-
-
-def describe(params):
-    """Tell one picture's parameters in a few lines, jitter in the order in which it happens."""
-    top, left, height, width = params.box[0]
-    jitter = [
-        f"{('brightness', 'contrast', 'saturation')[kind]} {params.factor[0, kind]:.2f}" for kind in params.order[0]
-    ]
-    return "\n".join(
-        [
-            f"crop {height} x {width} at {top}, {left}",
-            *jitter,
-            "flipped" if params.flip[0] else "not flipped",
-            f"rotated by {params.angle[0]:.1f}°",
-        ]
+def parse():
+    parser = Parser(__doc__, "python tools/show_augmentation.py -c configs/tiny_cifar10_fast.yaml --index 7")
+    parser.add_config(required=True)
+    parser.add_argument("--index", metavar="N", type=int, help="which training picture, from 0 (default: 0)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="in how many epochs (default: 11)")
+    parser.add_argument("--appliers", action="store_true", help="compare the appliers instead")
+    parser.add_argument("--pictures", metavar="N", type=int, help="how many, with --appliers (default: 6)")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="augmentation",
+        help="the folder for augmentation.png (default: %(default)s)",
     )
+    arguments = parser.parse_args()
+    for name in ("index", "epochs") if arguments.appliers else ("pictures",):
+        if getattr(arguments, name) is not None:
+            parser.error(f"argument --{name}: does nothing {'with' if arguments.appliers else 'without'} --appliers")
+    for name, default in (("index", 0), ("epochs", 11), ("pictures", 6)):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+    for name in ("epochs", "pictures"):
+        if not 1 <= getattr(arguments, name) <= MOST:
+            parser.error(f"argument --{name}: {getattr(arguments, name)}: give 1 to {MOST}")
+    return arguments
 
 
 if __name__ == "__main__":

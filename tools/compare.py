@@ -1,0 +1,31 @@
+"""Lay runs side by side: the settings that differ, their results, and their learning curves over each other.
+
+Prints the tables as Markdown; writes them and the curves as comparison.md and comparison.png. Runs may still be going.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.cli import Parser, run
+
+
+def main():
+    parser = Parser(__doc__, "python tools/compare.py output/tiny_cifar10 output/small_cifar10")
+    parser.add_argument("runs", nargs="+", metavar="OUTPUT", help="two or more output folders of runs")
+    parser.add_argument(
+        "--output", default="comparison", metavar="DIR", help="the folder to write into (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+
+    from engine import comparison
+
+    runs = comparison.read_runs(arguments.runs)
+    files = comparison.write(runs, arguments.output)
+    print(comparison.tables(runs))
+    print("written:", ", ".join(map(str, files)))
+
+
+if __name__ == "__main__":
+    run(main)
