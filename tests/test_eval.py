@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import shutil
 
@@ -8,6 +10,7 @@ import pytest
 from test_train import MICRO, script, train
 
 import eval as eval_script
+from engine import figures, plots
 from engine.figures import mistakes_grid, prediction_grid
 from engine.predictions import Predictions
 from engine.trainer import evaluate
@@ -51,6 +54,44 @@ def test_output_goes_where_it_is_told(home, monkeypatch, tmp_path):
     assert len(np.unique(grid.reshape(-1, 3), axis=0)) > 100
 
 
+def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, monkeypatch, tmp_path):
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", "--output", tmp_path)
+    measured = json.loads((tmp_path / "eval.json").read_text())
+    confusion = np.array(measured["confusion_matrix"])
+    assert confusion.sum() == measured["images"] == 21
+    assert np.trace(confusion) / 21 == measured["top1"]
+    assert [quality["images"] for quality in measured["per_class"]] == confusion.sum(axis=1).tolist()
+    assert sum(quality["recall"] * quality["images"] for quality in measured["per_class"]) / 21 == pytest.approx(
+        measured["top1"]
+    )
+    log = (home / "output/tiny_cifar10/train.log").read_text()
+    assert f"loss: {measured['loss']:.5f}, top1: {measured['top1']:.5f}, ips" in log
+    assert measured["classes"] == archives.CLASSES
+
+
+def test_a_report_comes_with_every_figure(home, monkeypatch, tmp_path, capsys):
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", "--output", tmp_path, "--report")
+    assert f"{tmp_path}/report.html" in capsys.readouterr().out
+    names = {*figures.FILES.values(), *plots.FILES.values()}
+    assert {file.name for file in tmp_path.iterdir()} == {"eval.json", "report.html", *names}
+    report = (tmp_path / "report.html").read_text()
+    for name in names:
+        picture = cv2.imread(str(tmp_path / name))
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
+        assert base64.b64encode((tmp_path / name).read_bytes()).decode() in report
+    weights = (home / "output/tiny_cifar10/best_model.pdparams").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() in report
+    assert hashlib.md5((home / "datasets/cifar-10-python.tar.gz").read_bytes()).hexdigest() in report
+
+
+def test_a_report_on_weights_alone_says_what_is_not_known(home, monkeypatch, tmp_path):
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, "--report", "--device", "cpu")
+    report = (tmp_path / "report.html").read_text()
+    assert "no history of a run lies beside the weights" in report
+    assert "no environment.json lies beside the weights" in report
+
+
 def test_without_a_config_beside_the_weights_tinys_is_used_and_said(home, monkeypatch, tmp_path, capsys):
     shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
     with pytest.raises(SystemExit) as exit:  # tiny's config, micro's weights
@@ -76,6 +117,7 @@ def test_a_given_config_is_the_one_used(home, monkeypatch, tmp_path):
         (["--weights", "datasets"], ["datasets: not readable"]),
         (["--weights", "best_model.pdparams", "-c", "none.yaml"], ["none.yaml: no such config"]),
         (["--weights", "best_model.pdparams", "-o", "device=gpu"], ["device: gpu"]),
+        (["--weights", "best_model.pdparams", "--device", "gpu"], ["device: gpu"]),
         (["--weights", "best_model.pdparams", "--output", "datasets/cifar-10-python.tar.gz/x"], ["--output", "choose"]),
     ],
 )

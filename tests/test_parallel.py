@@ -9,6 +9,7 @@ import archives
 import numpy as np
 import pytest
 from runs import ROOT, arguments, assert_same_run, points
+from visualdl import LogReader
 
 from data import Split, build_train_loader
 from data.sampler import EpochBatchSampler
@@ -47,6 +48,35 @@ def pair(archive, tmp_path_factory):
     status, printed = launch(folder / "logs", "train.py", *settings)
     assert status == 0, printed
     return folder / "run"
+
+
+GATHER = """
+import sys
+sys.path.insert(0, {root!r})
+import numpy as np
+from data import Split
+from engine import parallel, runtime
+runtime.select_device("cpu")
+import paddle
+parallel.join()
+whole = Split("whole", np.arange(21 * 2).reshape(21, 2), np.arange(21))
+part = whole.share(parallel.rank(), parallel.size())
+rows = parallel.gather(paddle.to_tensor(part.images)).numpy()
+print("parts:", parallel.size(), "of", len(part), "whole:", np.array_equal(rows, whole.images))
+"""
+
+
+def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
+    script = tmp_path / "gather.py"
+    script.write_text(GATHER.format(root=str(ROOT)))
+    status, printed = launch(tmp_path / "logs", script)
+    assert status == 0, printed
+    assert "parts: 2 of 11 whole: True" in printed
+
+
+def test_the_predictions_of_all_processes_are_on_the_dashboard(pair):
+    reader = LogReader(file_path=str(*(pair / "vdl").iterdir()))
+    assert {"predictions", "confusion_matrix", "mistakes"} <= set(reader.get_tags()["image"])
 
 
 @pytest.mark.parametrize("parts", [2, 3])
