@@ -269,6 +269,17 @@ def test_rollout_takes_a_projection_as_the_mean_under_its_kernel():
     np.testing.assert_allclose(shares, [[2 / 3, 1 / 3, 0, 0], [0, 1 / 4, 1 / 2, 1 / 4]], atol=1e-6)
 
 
+@pytest.mark.parametrize(("peg", "kept"), [(False, 0.75), (True, 0.5)])
+def test_rollout_drops_what_lies_on_padding_at_the_start_and_where_a_peg_pads_anew(peg, kept):
+    """The last encoder puts half on padding; without a PEG the first has half of that from a real token."""
+    first, last = np.eye(5), np.eye(5)
+    last[0], first[4] = [0, 0, 0, 0, 1], [0, 1, 0, 0, 0]
+    local = np.stack([first, last]).reshape(2, 1, 1, 1, 5, 5).astype("float32")
+    maps = [StageAttention(np.ones([2, 1, 1, 1, 1], "float32"), local, (1, 1), (1, 2), 2)]
+    shares = rollout(one_stage(depth=(2,), peg=peg), maps, (4, 8))
+    assert shares.sum() == pytest.approx(kept)
+
+
 @pytest.mark.parametrize("target", range(6))
 def test_a_model_that_looks_at_one_region_has_its_rollout_there(target):
     """Keys are large in the one bright region, and every query asks for large keys."""

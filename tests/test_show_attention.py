@@ -3,12 +3,14 @@ import cv2
 import numpy as np
 import paddle
 import pytest
+from matplotlib.collections import QuadMesh
 from runs import MICRO, NANO
 from test_tools import tool
 
-from engine.attention_figures import ENCODERS, places
+from engine.attention_figures import ENCODERS, lsa_figure, places, rollout_figure, rsa_figure
 from models import VARIANTS, build_model
 from models.attention_maps import attention_maps
+from models.rollout import rollout
 
 FIGURES = ("rsa.png", "lsa.png", "rollout.png")
 
@@ -114,6 +116,66 @@ def test_weights_of_another_model_are_refused_in_one_line(home, monkeypatch, cap
     assert exit.value.code == 2
     assert "does not fit the model" in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def seen(nano):
+    """Arguments of the figures for a model with two encoders a stage and the region 0,1 of 2 x 2."""
+    paddle.seed(2)
+    model = build_model("regionvit_micro_32", num_classes=10, depth=(2, 2))
+    x = paddle.to_tensor(np.random.RandomState(3).standard_normal([1, 3, 32, 32]).astype("float32"))
+    maps = attention_maps(model, x)
+    picture = np.random.RandomState(4).randint(0, 256, [32, 32, 3]).astype(np.uint8)
+    return model, picture, 32, maps, places(maps, (0, 1), 16, 32)
+
+
+def drawn(figure):
+    """The values laid over the picture in each panel that has some, in order."""
+    meshes = [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    return [np.asarray(mesh.get_array()) for mesh in meshes if mesh.colorbar is not None]
+
+
+def assert_drawn(figure, expected):
+    assert len(drawn(figure)) == len(expected)
+    for values, right in zip(drawn(figure), expected, strict=True):
+        np.testing.assert_allclose(values, right, atol=1e-7)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_rsa_figure_shows_the_regions_row(seen, encoder):
+    _, *arguments = seen
+    maps = arguments[2]
+    weights = {"first": maps[0].regional[0], "last": maps[0].regional[1], "mean": maps[0].regional.mean(axis=0)}
+    row = weights[encoder][0, :, 1].reshape(-1, 2, 2)
+    assert_drawn(rsa_figure(*arguments, encoder, False, ""), [row.mean(axis=0), np.ones([1, 1])])
+    assert_drawn(rsa_figure(*arguments, encoder, True, ""), [*row, np.ones([1, 1])])
+
+
+def test_lsa_figure_shows_the_regional_and_the_mean_local_row_of_the_regions_window(seen):
+    _, *arguments = seen
+    windows = [stage.local[-1, 0, region] for stage, region in zip(arguments[2], (1, 0), strict=True)]
+    regional = [window[:, 0, 1:].reshape(-1, 4, 4) for window in windows]
+    local = [window[:, 1:, 1:].mean(axis=1).reshape(-1, 4, 4) for window in windows]
+    mean = [heads.mean(axis=0) for heads in (*regional, *local)]
+    assert_drawn(lsa_figure(*arguments, "last", False, ""), mean)
+    each = [head for pair in zip(regional, local, strict=True) for heads in pair for head in heads]
+    figure = lsa_figure(*arguments, "last", True, "")
+    assert_drawn(figure, each)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert f"head 2: {100 * windows[1][1, 0, 0]:.0f} % regional" in titles
+
+
+def test_rollout_figure_shows_the_mean_and_the_chosen_region(seen):
+    model, picture, side, maps, where = seen
+    shares = [rollout(model, maps, (side, side), stage)[0] for stage in range(2)]
+    figure = rollout_figure(picture, side, shares, where, "")
+    expected = [shares[0].mean(axis=0), shares[1].mean(axis=0), shares[0][1], shares[1][0]]
+    assert_drawn(figure, [each * 32 * 32 for each in expected])
+
+
+def test_names_of_classes_are_no_formulas(seen):
+    _, *arguments = seen
+    assert not rsa_figure(*arguments, "last", False, "$\\frac{")._suptitle.get_parse_math()
 
 
 def at(name, side, region):
