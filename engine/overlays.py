@@ -62,7 +62,7 @@ def _draw_panel(figure, axes, panel, picture, side):
         (top, bottom), (left, right) = panel.box
         outline = Rectangle((left, top), right - left, bottom - top, fill=False, color="white", linewidth=1.5)
         outline.set_path_effects([withStroke(linewidth=3, foreground="black")])
-        axes.add_patch(outline)
+        axes.add_patch(outline).set_clip_on(False)  # whole at the edge of the picture, too
     y, x = panel.view or ((0, side), (0, side))
     axes.set(xlim=(x[0], x[-1]), ylim=(y[-1], y[0]), xticks=[], yticks=[], facecolor="lightgrey")
     axes.set_anchor("N")
