@@ -1,0 +1,63 @@
+"""Draw what a trained model attends to in a picture: between regions (RSA), inside one (LSA), and down to pixels."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.cli import Parser, run
+
+
+def main():
+    parser = Parser(__doc__, "python tools/show_attention.py --weights output/tiny_cifar10/best_model.pdparams val:7")
+    parser.add_argument(
+        "picture", metavar="PICTURE", help="a JPEG or PNG file, or val:N for the config's validation picture number N"
+    )
+    parser.add_weights()
+    parser.add_config()
+    parser.add_argument(
+        "--region",
+        metavar="ROW,COLUMN",
+        type=row_and_column,
+        help="a region of the first stage's grid, from 0,0; default: its middle",
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=("first", "last", "mean"),
+        default="last",
+        help="which of a stage's encoders RSA and LSA are drawn of; mean: of all (default: %(default)s)",
+    )
+    parser.add_argument("--heads", action="store_true", help="draw each attention head, not the mean of them")
+    parser.add_argument("--output", metavar="DIR", help="where the figures go; default: attention beside FILE")
+    arguments = parser.parse_args()
+
+    from engine.attention import FOLDER, show_attention
+    from engine.trained import find, load
+
+    weights, config, note = find(arguments.weights, arguments.config, arguments.override)
+    if note:
+        print(note)
+    files, lines = show_attention(
+        load(weights, config),
+        arguments.picture,
+        arguments.output or weights.parent / FOLDER,
+        arguments.region,
+        arguments.encoder,
+        arguments.heads,
+    )
+    print(*lines, sep="\n")
+    print("written:", ", ".join(map(str, files)))
+
+
+def row_and_column(text):
+    """Read "3,4" as (3, 4)."""
+    if not re.fullmatch(r"\d+,\d+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text}: expected a row and a column, as in 3,4")
+    row, column = map(int, text.split(","))
+    return row, column
+
+
+if __name__ == "__main__":
+    run(main)
