@@ -68,8 +68,6 @@ def to_side(picture, side):
     short = min(height, width)
     top, left = (height - short) // 2, (width - short) // 2
     square = picture[top : top + short, left : left + short]
-    if short == side:
-        return square
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if short > side else cv2.INTER_LINEAR)
 
 

@@ -19,7 +19,7 @@ BATCH = 64  # pictures that are read, and go through the model, at a time
 DOCUMENT, GRID = "predictions.json", "predictions.png"
 DRAWN = 36  # pictures in the grid at most
 COLUMN = 40  # characters up to which the lines' column of names grows
-TITLE = 22  # characters of a name that fit over a picture
+TITLE = 20  # characters of a name that fit over a picture
 
 
 @dataclass(frozen=True)
