@@ -180,7 +180,7 @@ def test_the_grid_says_class_probability_and_name():
     assert titles[2] == "$\\frac{ 93%\nline\\nbreak.png"
 
 
-def test_names_in_any_letters_are_told_and_drawn(home, tmp_path, monkeypatch, capsys):
+def test_names_in_any_letters_are_told_and_drawn(home, tmp_path, monkeypatch, capsys, recwarn):
     strange = [
         "日本.png",
         "-dash.png",
@@ -196,6 +196,7 @@ def test_names_in_any_letters_are_told_and_drawn(home, tmp_path, monkeypatch, ca
     status, lines, notes = predict(monkeypatch, capsys, home / "run", ".", "--top", 1, "--output", tmp_path / "out")
     assert status == 0
     assert len(notes) == 1
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
     shown = ["日本.png", "-dash.png", "a\\nb.png", "\\x1b[31m.png", "$\\frac{.png", "val:1.png", "\\udcff.png"]
     assert {line.split()[0] for line in lines} == set(shown)
     document = json.loads((tmp_path / "out" / "predictions.json").read_text())
