@@ -27,7 +27,11 @@ def main():
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="a file, a folder, or val:N")
     parser.add_argument("--top", metavar="N", type=int, default=5, help="classes a picture (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON document in place of lines")
-    parser.add_argument("--output", metavar="DIR", help="also write predictions.json and predictions.png there")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="also write predictions.json there, and predictions.png, a grid of the first pictures",
+    )
     arguments = parser.parse_args()
     if arguments.top < 1:
         parser.error(f"argument --top: {arguments.top}: give 1 or more")
