@@ -52,24 +52,22 @@ def predict(trained, names, classes, top=5):
     """
     names = map(str, names)
     while batch := list(itertools.islice(names, BATCH)):
-        images, skipped = {}, {}
+        images, skipped, probabilities = {}, {}, {}
         for i, name in enumerate(batch):
             try:
                 images[i] = trained.picture(name)
             except DataError as error:
                 skipped[i] = Skipped(name, str(error))
         if images:
-            stacked = np.stack(list(images.values()))  # a copy, which keeps no large picture alive
-            probabilities = trained.probabilities(stacked)
-            if not np.isfinite(probabilities).all():
+            rows = trained.probabilities(np.stack(list(images.values())))
+            if not np.isfinite(rows).all():
                 raise UserError(f"{trained.weights}: the model gives NaN: weights of a run that diverged")
-            images = dict(zip(images, zip(stacked, probabilities, strict=True), strict=True))
+            probabilities = dict(zip(images, rows, strict=True))
         for i, name in enumerate(batch):
             if i in skipped:
                 yield skipped[i]
             else:
-                image, of_image = images[i]
-                yield Prediction(name, image, _likeliest(of_image, classes, top))
+                yield Prediction(name, images[i], _likeliest(probabilities[i], classes, top))
 
 
 def as_json(answers):
