@@ -1,5 +1,7 @@
 """Pictures in files of any kind and size, as the arrays that the rest works on."""
 
+import os
+import warnings
 from pathlib import Path
 
 import cv2
@@ -8,41 +10,52 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .cifar10 import DataError
 
+FORMATS = ("JPEG", "PNG")  # MPO is a JPEG with more pictures behind it
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read(file):
     """Read a JPEG or PNG of any mode, turned as its EXIF data says, transparency over white.
 
+    Of several pictures in a file it is the first.
+
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: the file is missing, damaged, or no picture.
+        DataError: the file is missing, damaged, no picture, or has more pixels than Pillow opens (179 million).
     """
     try:
-        with Image.open(file) as image:
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd EXIF data and large sizes: a picture is read or refused
+            with Image.open(file, formats=FORMATS) as image:
+                image.verify()  # the check sums of a PNG, at which decoding does not look
+            with Image.open(file, formats=FORMATS) as image:
+                return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError:
         raise DataError(f"{file}: no such picture") from None
     except UnidentifiedImageError:
         raise DataError(f"{file}: not a picture that can be read, expected JPEG or PNG") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise DataError(f"{file}: too large, expected at most {most:,} pixels: make it smaller") from None
+    except Exception as error:  # a damaged file can make Pillow stumble over anything
+        if isinstance(error, OSError) and error.errno:  # the system's, not Pillow's
+            raise DataError(f"{file}: not readable ({error.strerror})") from error
         raise DataError(f"{file}: a damaged picture ({error})") from error
 
 
 def find(paths):
     """Return files in place of folders: the pictures that lie in them, in the order of their names.
 
+    Sub-folders and hidden files are left out.
+
     Raises:
-        DataError: a folder has no pictures.
+        DataError: a folder has no pictures, or cannot be read.
     """
     found = []
     for path in map(Path, paths):
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise DataError(f"{path}: no pictures in this folder, expected files named {', '.join(SUFFIXES)}")
-        found += inside
+        found += _in_folder(path) if os.path.isdir(path) else [path]
     return found
 
 
@@ -55,14 +68,25 @@ def to_side(picture, side):
     short = min(height, width)
     top, left = (height - short) // 2, (width - short) // 2
     square = picture[top : top + short, left : left + short]
-    if short == side:
-        return square
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if short > side else cv2.INTER_LINEAR)
+
+
+def _in_folder(folder):
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and name[0] != ".")
+    except OSError as error:
+        raise DataError(f"{folder}: not readable ({error.strerror})") from error
+    files = [folder / name for name in names if not os.path.isdir(folder / name)]
+    if not files:
+        raise DataError(f"{folder}: no pictures in this folder, expected files named {', '.join(SUFFIXES)}")
+    return files
 
 
 def _as_rgb(image):
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would cut off at 255
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        levels, transparent = np.asarray(image), image.info.get("transparency")
+        grey = (levels >> 8).astype(np.uint8)  # as Pillow reads 16-bit colours
+        image = Image.fromarray(np.where(levels == transparent, np.uint8(255), grey))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -1,7 +1,10 @@
 """A trained model from its file of weights: which config and class names go with it, and what it makes of pictures."""
 
 import json
+import os
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from .output import CONFIG, ENVIRONMENT
 from .runtime import PROJECT, select_device
 
 DEFAULT_CONFIG = PROJECT / "configs" / "tiny_cifar10.yaml"
-FROM_DATA = "val:"  # how a name begins that is no file: val:7 is the config's validation picture number 7
+FROM_DATA = "val:"  # how a name begins that is no file: val:7 is the config's validation picture number 7, from 0
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Trained:
     config: configs.Config
     weights: Path
 
+    @cached_property
+    def dataset(self):
+        """The config's data set; UserError if its archive cannot be used."""
+        return build.build_dataset(self.config)
+
     def class_names(self):
         """Return the names of the classes, and a line that says so where they had to be made up.
 
@@ -39,31 +47,45 @@ class Trained:
         count, noted = self.config.model.num_classes, _noted_classes(self.weights.parent / ENVIRONMENT)
         if noted is not None and len(noted) == count:
             return noted, None
-        if Path(self.config.data.file).exists():
-            return build.build_dataset(self.config).classes, None
         why = f"neither {ENVIRONMENT} beside the weights nor {self.config.data.file} has them"
+        if os.path.exists(self.config.data.file):
+            try:
+                return self.dataset.classes, None
+            except UserError as error:  # predictions are worth as much without it
+                why = f"no {ENVIRONMENT} beside the weights has them, and {error}"
         return [f"class {i}" for i in range(count)], f"names of the classes are not known: {why}"
 
     def picture(self, name):
         """Return a picture as those of the data set are, uint8 [32, 32, 3].
 
         Args:
-            name: a JPEG or PNG file, or "val:N" for the config's validation picture number N, from 0.
+            name: a JPEG or PNG file, or "val:N" for the config's validation picture number N, from 0; a file that has
+                such a name comes first.
 
         Raises:
-            DataError: the picture cannot be read; UserError: nor can the archive.
+            DataError: there is no such picture, or it cannot be read; UserError: the archive cannot.
         """
-        if not str(name).startswith(FROM_DATA):
+        if not str(name).startswith(FROM_DATA) or os.path.exists(name):
             return pictures.to_side(pictures.read(name), data.SIDE)
-        images, number = build.build_dataset(self.config).val.images, str(name).removeprefix(FROM_DATA)
-        if not number.isdecimal() or int(number) >= len(images):
-            raise UserError(f"{name}: expected {FROM_DATA}0 to {FROM_DATA}{len(images) - 1}")
+        images, number = self.dataset.val.images, str(name).removeprefix(FROM_DATA)
+        if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(images):
+            raise data.DataError(f"{name}: no such picture, expected {FROM_DATA}0 to {FROM_DATA}{len(images) - 1}")
         return images[int(number)]
 
     def normalised(self, images):
-        """Return what the model is given for pictures uint8 [N, h, w, 3]: tensor float32 [N, 3, size, size]."""
-        transform = data.evaluation_transform(self.config.data.image_size)
-        return paddle.to_tensor(np.stack([transform(image) for image in images]))
+        """Return what evaluation gives the model for pictures uint8 [N, h, w, 3]: tensor float32 [N, 3, size, size].
+
+        The pipelines round differently where they resize, so it is the config's that makes them.
+        """
+        loader = data.build_eval_loader(
+            data.Split("pictures", images, np.zeros(len(images), np.int64)),
+            batch_size=len(images),
+            image_size=self.config.data.image_size,
+            num_workers=0,
+            pipeline=self.config.data.pipeline,
+        )
+        ((batch, _),) = loader
+        return batch
 
     def probabilities(self, images):
         """uint8 [N, h, w, 3] -> float32 numpy [N, classes], which sum to 1."""
@@ -114,6 +136,6 @@ def load(weights, config):
 def _noted_classes(file):
     try:
         classes = json.loads(file.read_text(encoding="utf-8"))["archive"]["classes"]
-    except (OSError, ValueError, KeyError, TypeError):  # an older run's, or none
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # an older run's, damaged, or none
         return None
     return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else None

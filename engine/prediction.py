@@ -1,0 +1,139 @@
+"""What a trained model takes pictures for, told to people and to programs."""
+
+import contextlib
+import itertools
+import json
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data import DataError
+
+from . import files, plots
+from .errors import UserError
+
+BATCH = 64  # pictures that are read, and go through the model, at a time
+DOCUMENT, GRID = "predictions.json", "predictions.png"
+DRAWN = 36  # pictures in the grid at most
+COLUMN = 40  # characters up to which the lines' column of names grows
+TITLE = 20  # characters of a name that fit over a picture
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture, as the model was given it, and its likeliest classes, the first one first."""
+
+    picture: str
+    image: np.ndarray  # uint8 [32, 32, 3]
+    top: list[dict]  # of {"class": its name, "index": among the model's outputs, "probability"}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be read, and why."""
+
+    picture: str
+    error: str
+
+
+def predict(trained, names, classes, top=5):
+    """Yield a `Prediction` or `Skipped` for each picture, in order, with no more than a batch of them in memory.
+
+    Args:
+        names: files, or "val:N"; see `Trained.picture`.
+        classes: the names of the model's classes.
+        top: so many of the likeliest classes, or all where there are fewer.
+
+    Raises:
+        UserError: a picture is of an archive that cannot be used, or the model does not give numbers.
+    """
+    names = map(str, names)
+    while batch := list(itertools.islice(names, BATCH)):
+        images, skipped, probabilities = {}, {}, {}
+        for i, name in enumerate(batch):
+            try:
+                images[i] = trained.picture(name)
+            except DataError as error:
+                skipped[i] = Skipped(name, str(error))
+        if images:
+            rows = trained.probabilities(np.stack(list(images.values())))
+            if not np.isfinite(rows).all():
+                raise UserError(f"{trained.weights}: the model gives NaN: weights of a run that diverged")
+            probabilities = dict(zip(images, rows, strict=True))
+        for i, name in enumerate(batch):
+            if i in skipped:
+                yield skipped[i]
+            else:
+                yield Prediction(name, images[i], _likeliest(probabilities[i], classes, top))
+
+
+def as_json(answers):
+    """Return predictions as one JSON document: what the readable pictures are, and why the others are not read."""
+    read = [{"picture": x.picture, "top": x.top} for x in answers if isinstance(x, Prediction)]
+    errors = [{"picture": x.picture, "error": x.error} for x in answers if isinstance(x, Skipped)]
+    return json.dumps({"predictions": read, "errors": errors}, indent=2)
+
+
+def columns(names, classes):
+    """Return how wide the columns of pictures and classes have to be."""
+    return min(COLUMN, max(len(printable(str(name))) for name in names)), max(map(len, map(printable, classes)))
+
+
+def as_line(prediction, widths):
+    """Return a prediction as a line of columns: picture, likeliest class, the others."""
+    first, *others = [(printable(guess["class"]), f"{guess['probability']:.1%}") for guess in prediction.top]
+    rest = ", ".join(" ".join(guess) for guess in others)
+    return f"{printable(prediction.picture):{widths[0]}}  {first[0]:{widths[1]}}  {first[1]:>6}  {rest}".rstrip()
+
+
+def printable(text):
+    """Return text for one line of a terminal: what is not to be printed, as a line break, becomes its escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def grid(predictions):
+    """Draw pictures as the model was given them, each with its likeliest class and its name."""
+    titles = [
+        f"{printable(x.top[0]['class'])} {x.top[0]['probability']:.0%}\n{_short(printable(Path(x.picture).name))}"
+        for x in predictions
+    ]
+    return plots.picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
+
+
+def check_folder(output):
+    """Make a folder where it is missing, and find out now whether it can be written; UserError if not."""
+    with _writing(output):
+        Path(output).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
+
+
+def write(answers, output):
+    """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
+    written, predictions = [Path(output) / DOCUMENT], [x for x in answers if isinstance(x, Prediction)][:DRAWN]
+    with _writing(output), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of names in letters that matplotlib's font has not
+        files.replace_text(written[0], as_json(answers) + "\n")
+        if predictions:
+            written.append(Path(output) / GRID)
+            grid(predictions).savefig(written[-1])
+    return written
+
+
+def _likeliest(probabilities, classes, top):
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [{"class": classes[i], "index": int(i), "probability": float(probabilities[i])} for i in order]
+
+
+def _short(name):
+    return name if len(name) <= TITLE else f"{name[: TITLE // 2 - 1]}…{name[-TITLE // 2 :]}"
+
+
+@contextlib.contextmanager
+def _writing(output):
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written ({error}): choose another") from error
