@@ -1,13 +1,12 @@
 """What a trained model attends to in one picture, as figures in a folder."""
 
-from pathlib import Path
-
 from data import DataError
 from models.attention_maps import attention_maps
 from models.rollout import rollout
 
 from .attention_figures import lsa_figure, places, rollout_figure, rsa_figure
 from .errors import UserError
+from .files import writing_into
 
 FOLDER = "attention"
 
@@ -52,13 +51,9 @@ def show_attention(trained, name, folder, region=None, encoder="last", heads=Fal
         "lsa.png": lsa_figure(*arguments, f"LSA: attention inside {outlined}\n{of}"),
         "rollout.png": rollout_figure(picture, side, rollouts, where, f"{pixels}; {outlined}\n{prediction}"),
     }
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder) as folder:
         for file, figure in figures.items():
             figure.savefig(folder / file, bbox_inches="tight")
-    except OSError as error:
-        raise UserError(f"--output {folder} cannot be written ({error}): choose another") from error
     return [folder / file for file in figures], [*([note] if note else []), f"{name}: {outlined}; {prediction}"]
 
 

@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from . import config as configs
 from .errors import UserError
+from .files import writing_into
 from .history import HISTORY, Point, read_history
-from .output import CONFIG, ENVIRONMENT
+from .output import CONFIG, ENVIRONMENT, EVALUATION
 from .plots import CURVES
 
 MISSING = "missing"  # not noted by that run
@@ -138,14 +139,10 @@ def draw(runs):
 
 def write(runs, folder):
     """Write `comparison.md` and `comparison.png` into a folder, made where missing; return their paths."""
-    folder = Path(folder)
-    files = [folder / "comparison.md", folder / "comparison.png"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder) as folder:
+        files = [folder / "comparison.md", folder / "comparison.png"]
         files[0].write_text(tables(runs), encoding="utf-8")
         draw(runs).savefig(files[1])
-    except OSError as error:
-        raise UserError(f"--output {folder} cannot be written ({error}): choose another") from error
     return files
 
 
@@ -165,7 +162,7 @@ def _read_run(folder, name):
         points=points,
         done=last.epoch if last else 0,
         steps=last.step / last.epoch if last else 0,
-        evaluation=_read_json(folder / "eval.json", top1=float, split=str),
+        evaluation=_read_json(folder / EVALUATION, top1=float, split=str),
     )
 
 

@@ -1,18 +1,14 @@
 """Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
 
-import contextlib
 import json
-import tempfile
 import time
-from pathlib import Path
 
 import paddle
 
 from data.download import MD5, md5sum
 
 from . import build, figures, trained as trained_models
-from .errors import UserError
-from .files import sha256sum
+from .files import sha256sum, writing_into
 from .output import EVALUATION
 from .report import write_report
 from .runtime import describe_device, environment
@@ -37,10 +33,8 @@ def evaluate_weights(weights, config, output, report=False):
     trained = trained_models.load(weights, config)
     dataset = build.build_dataset(config)
     loader = build.build_val_loader(config, dataset)
-    output = Path(output)
-    with _writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()  # found out now, not after the evaluation
+    with writing_into(output):
+        pass  # if that fails, better now than after the evaluation
     model, precision = trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result["predictions"]
@@ -60,7 +54,7 @@ def evaluate_weights(weights, config, output, report=False):
         "confusion_matrix": predictions.confusion().tolist(),
         "provenance": _provenance(trained, config.data.file),
     }
-    with _writing(output):
+    with writing_into(output) as output:
         (output / EVALUATION).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
         for name in figures.OF_PREDICTIONS if report else ["predictions"]:
             figure = figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes)
@@ -79,14 +73,6 @@ def _provenance(trained, archive):
         "archive_is_official": md5 == MD5,
         "weights_sha256": sha256sum(trained.weights),
     }
-
-
-@contextlib.contextmanager
-def _writing(output):
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be written ({error}): choose another") from error
 
 
 def throughput(model, images, precision, seconds=3.0):

@@ -1,8 +1,12 @@
 """Files that are at any instant the old one or the new one, whole; and their sizes and checksums."""
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from pathlib import Path
+
+from .errors import UserError
 
 
 def replace(writers):
@@ -30,6 +34,22 @@ def replace(writers):
 def replace_text(file, text):
     """Write a text file as `replace` does."""
     replace({file: lambda path: path.write_text(text, encoding="utf-8")})
+
+
+@contextlib.contextmanager
+def writing_into(folder):
+    """A context in which a script writes into the folder that `--output` names, made where missing.
+
+    Raises:
+        UserError: at once if nothing can be written there, or later if something cannot.
+    """
+    try:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        yield folder
+    except OSError as error:
+        raise UserError(f"--output {folder} cannot be written ({error}): choose another") from error
 
 
 def sync(path):

@@ -1,9 +1,7 @@
 """What a trained model takes pictures for, told to people and to programs."""
 
-import contextlib
 import itertools
 import json
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from data import DataError
 
-from . import files, plots
+from . import figures, files
 from .errors import UserError
 
 BATCH = 64  # pictures that are read, and go through the model, at a time
@@ -100,20 +98,13 @@ def grid(predictions):
         f"{printable(x.top[0]['class'])} {x.top[0]['probability']:.0%}\n{_short(printable(Path(x.picture).name))}"
         for x in predictions
     ]
-    return plots.picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
-
-
-def check_folder(output):
-    """Make a folder where it is missing, and find out now whether it can be written; UserError if not."""
-    with _writing(output):
-        Path(output).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output).close()
+    return figures.picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
 
 
 def write(answers, output):
     """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
     written, predictions = [Path(output) / DOCUMENT], [x for x in answers if isinstance(x, Prediction)][:DRAWN]
-    with _writing(output), warnings.catch_warnings():
+    with files.writing_into(output), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of names in letters that matplotlib's font has not
         files.replace_text(written[0], as_json(answers) + "\n")
         if predictions:
@@ -129,11 +120,3 @@ def _likeliest(probabilities, classes, top):
 
 def _short(name):
     return name if len(name) <= TITLE else f"{name[: TITLE // 2 - 1]}…{name[-TITLE // 2 :]}"
-
-
-@contextlib.contextmanager
-def _writing(output):
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be written ({error}): choose another") from error

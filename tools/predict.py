@@ -38,6 +38,7 @@ def main():
 
     from data import DataError, pictures
     from engine import prediction, trained as trained_models
+    from engine.files import writing_into
 
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not have the letters of every name
     try:
@@ -48,7 +49,8 @@ def main():
     if note:
         tell(note)
     if arguments.output:
-        prediction.check_folder(arguments.output)
+        with writing_into(arguments.output):
+            pass  # if that fails, better now than after the predictions
     trained = trained_models.load(weights, config)
     classes, note = trained.class_names()
     if note:

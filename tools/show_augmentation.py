@@ -18,6 +18,7 @@ def main():
     arguments = parse()
 
     from engine import augmentation_figure as figures, build, config as configs
+    from engine.files import writing_into
     from engine.runtime import select_device
 
     config = configs.load(arguments.config, arguments.override)
@@ -31,12 +32,9 @@ def main():
         figure = figures.draw_appliers(config, dataset, arguments.pictures)
     else:
         figure = figures.draw_epochs(config, dataset, arguments.index, arguments.epochs)
-    file = Path(arguments.output) / "augmentation.png"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with writing_into(arguments.output) as folder:
+        file = folder / "augmentation.png"
         figure.savefig(file)
-    except OSError as error:
-        raise UserError(f"--output {arguments.output} cannot be written ({error}): choose another folder") from error
     print("written:", file)
 
 
