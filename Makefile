@@ -21,7 +21,7 @@ test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff format --check .
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert
 	$(RUN) -m pytest -q -m slow
 
 test-2.6: .venv-2.6/.ready-test
@@ -39,8 +39,14 @@ clean:
 	$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	touch $@
 
+# torch's own index may be out of reach where its CPU build is at hand; five retries a package would take minutes.
+%/.ready-convert: %/.ready
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 -r requirements-convert.txt
+	touch $@
+
 $(VENV)/.ready: $(PADDLE) requirements-common.txt
 $(VENV)/.ready-test: requirements-test.txt
+$(VENV)/.ready-convert: requirements-convert.txt
 .venv-2.6/.ready: PADDLE = requirements-cpu-2.6.txt
 .venv-2.6/.ready: requirements-cpu-2.6.txt requirements-common.txt
 .SECONDARY:

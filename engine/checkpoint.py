@@ -74,7 +74,7 @@ def load_optimizer(optimizer, model, file):
         loaded[key] = value
     for what, parameters in of_each.items():
         if missing := [key for key in names if key not in parameters]:
-            raise CheckpointError(f"{file} does not fit the model: no {what} of {_list(missing)}")
+            raise CheckpointError(f"{file} does not fit the model: no {what} of {listed(missing)}")
     optimizer.set_state_dict(loaded)
     return scaler
 
@@ -121,7 +121,7 @@ def read(file):
         if not isinstance(key, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f"
     ]
     if wrong:
-        raise CheckpointError(f"{file}: {_list(wrong)}: not a name with a floating-point array: no model's weights")
+        raise CheckpointError(f"{file}: {listed(wrong)}: not a name with a floating-point array: no model's weights")
     return state
 
 
@@ -136,16 +136,46 @@ def load_weights(model, file, finite=True):
     Raises:
         CheckpointError: lists what is missing, unexpected or of another shape.
     """
+    state = first_names(read(file), file)
+    expected = dict(model.named_parameters())  # not the state dict: under amp.level O2 that holds copies
+    if finite:
+        check_finite(state, file)
+    if problems := misfits(state, expected):
+        raise CheckpointError(
+            f"{file} does not fit the model: {described(problems)}; use the config that these weights are of"
+        )
+    for key, parameter in expected.items():
+        parameter.set_value(paddle.to_tensor(state[key].astype(np.float32)).astype(parameter.dtype))
+
+
+def first_names(arrays, file):
+    """Return arrays with `proj_cls.*` as `proj.*`, whose second name it is.
+
+    Raises:
+        CheckpointError: both are there and differ.
+    """
     state = {}
-    for key, value in read(file).items():
+    for key, value in arrays.items():
         first_name = key.replace(".proj_cls.", ".proj.")
         if first_name in state and not np.array_equal(state[first_name], value):
             raise CheckpointError(f"{file}: {key} and {first_name} are one parameter, but differ here")
         state[first_name] = value
-    expected = dict(model.named_parameters())  # not the state dict: under amp.level O2 that holds copies
+    return state
+
+
+def check_finite(state, file):
+    """Raise a CheckpointError if there are NaN or infinite values, saying where."""
     not_finite = [key for key, value in state.items() if not np.isfinite(value.astype(np.float32)).all()]
-    if finite and not_finite:
-        raise CheckpointError(f"{file}: NaN or infinite values in {_list(not_finite)}: weights of a run that diverged")
+    if not_finite:
+        raise CheckpointError(f"{file}: NaN or infinite values in {listed(not_finite)}: weights of a run that diverged")
+
+
+def misfits(state, expected):
+    """Return the names that do not fit, by what is wrong with them; {} where all is as it should be.
+
+    Args:
+        expected: a model's parameters by name; only their shapes are looked at.
+    """
     problems = {
         "missing": [key for key in expected if key not in state],
         "unexpected": [key for key in state if key not in expected],
@@ -155,12 +185,14 @@ def load_weights(model, file, finite=True):
             if key in state and list(state[key].shape) != list(expected[key].shape)
         ],
     }
-    if any(problems.values()):
-        listed = "; ".join(f"{len(keys)} {problem}: {_list(keys)}" for problem, keys in problems.items() if keys)
-        raise CheckpointError(f"{file} does not fit the model: {listed}; use the config that these weights are of")
-    for key, parameter in expected.items():
-        parameter.set_value(paddle.to_tensor(state[key].astype(np.float32)).astype(parameter.dtype))
+    return {problem: keys for problem, keys in problems.items() if keys}
 
 
-def _list(keys, most=20):
+def described(problems):
+    """Return in words what `misfits` found."""
+    return "; ".join(f"{len(keys)} {problem}: {listed(keys)}" for problem, keys in problems.items())
+
+
+def listed(keys, most=20):
+    """Return names with commas between them, the first ones of many."""
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
