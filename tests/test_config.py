@@ -73,6 +73,7 @@ def test_tiny_is_the_notebooks_recipe():
         "train.deterministic": False,
         "train.to_static": False,
         "train.prediction_interval": 5,
+        "records.histograms": 5,
         "output_dir": "output/tiny_cifar10",
         "device": "auto",
     }
