@@ -25,6 +25,8 @@ def read(file):
     Raises:
         DataError: the file is missing, damaged, no picture, or has more pixels than Pillow opens (179 million).
     """
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise DataError(f"{file}: not a file, expected a JPEG or PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF data and large sizes: a picture is read or refused
@@ -53,6 +55,8 @@ def find(paths):
     Raises:
         DataError: a folder has no pictures, or cannot be read.
     """
+    if "" in map(str, paths):
+        raise DataError("a picture without a name: an empty argument")
     found = []
     for path in map(Path, paths):
         found += _in_folder(path) if os.path.isdir(path) else [path]

@@ -8,8 +8,6 @@ from .attention_figures import lsa_figure, places, rollout_figure, rsa_figure
 from .errors import UserError
 from .files import writing_into
 
-FOLDER = "attention"
-
 
 def show_attention(trained, name, folder, region=None, encoder="last", heads=False):
     """Draw rsa.png, lsa.png and rollout.png of a picture into a folder.

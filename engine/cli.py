@@ -47,6 +47,8 @@ def run(main):
 
     0: done; 2: a user's mistake, or what a user can mend; 130 (SIGINT) and 143 (SIGTERM): asked to stop.
     """
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not have the letters of every name
+    sys.stderr.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:

@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from . import config as configs
 from .errors import UserError
-from .files import writing_into
-from .history import HISTORY, Point, read_history
+from .files import replace_text, writing_into
+from .history import HISTORY, Point, last_of_each_epoch, read_history
 from .output import CONFIG, ENVIRONMENT, EVALUATION
-from .plots import CURVES
+from .plots import CURVES, as_png
 
 MISSING = "missing"  # not noted by that run
 NOT_YET = "-"
@@ -46,8 +46,8 @@ class Run:
     def curve(self, split, quantity):
         """Return what there is to draw of `loss` or `top1`: (epochs, values), nothing before an epoch is done."""
         points = [point for point in self.points if point.split == split and self.done]
-        if quantity == "top1":  # an epoch's accuracy is whole at its last point
-            points = list({point.epoch: point for point in points if point.epoch <= self.done}.values())
+        if quantity == "top1":
+            points = last_of_each_epoch(point for point in points if point.epoch <= self.done)
         return [point.step / self.steps for point in points], [getattr(point, quantity) for point in points]
 
 
@@ -141,8 +141,8 @@ def write(runs, folder):
     """Write `comparison.md` and `comparison.png` into a folder, made where missing; return their paths."""
     with writing_into(folder) as folder:
         files = [folder / "comparison.md", folder / "comparison.png"]
-        files[0].write_text(tables(runs), encoding="utf-8")
-        draw(runs).savefig(files[1])
+        replace_text(files[0], tables(runs))
+        files[1].write_bytes(as_png(draw(runs)))
     return files
 
 
@@ -153,8 +153,6 @@ def _read_run(folder, name):
     config = configs.load(folder / CONFIG)
     points = read_history(folder / HISTORY)
     last = next((point for point in reversed(points) if point.split == "val"), None)
-    if last and (last.step < 1 or last.epoch < 1):
-        raise UserError(f"{folder / HISTORY}: damaged: validated at step {last.step}, epoch {last.epoch}")
     return Run(
         name=name,
         settings={**configs.flatten(config), **_made_on(folder / ENVIRONMENT)},

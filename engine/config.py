@@ -199,6 +199,17 @@ def free_keys(cls=Config):
     return keys
 
 
+def defaults(cls=Config):
+    """Return the default values as a flat dict, as in `flatten`, of the options that have one."""
+    flat = {}
+    for item in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(item.type):
+            flat |= {f"{item.name}.{key}": value for key, value in defaults(item.type).items()}
+        elif item.default is not MISSING:
+            flat[item.name] = item.default
+    return flat
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that stands twice is an error."""
 
@@ -323,6 +334,8 @@ def _checked(item, value, dotted, where):
         raise ConfigError(f"{where}: {dotted}: {value!r}, expected {expected}")
 
     valid, wanted = item.metadata, item.type
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # of a name's odd bytes
+        refuse("text in UTF-8")
     if wanted is float and isinstance(value, str):
         try:
             value = float(value)  # PyYAML reads 1e-4 as text

@@ -12,6 +12,7 @@ import numpy as np
 from .files import size
 
 DASHBOARD = "vdl"
+LAYOUT = 2  # what is shown under which name; an older run's file is not gone on with
 BUCKETS = 30  # of a histogram
 # Columns of the history and their charts. VisualDL groups charts by what stands before the first slash, sorts the
 # groups, and opens on the first: losses and accuracies, side by side.
@@ -35,23 +36,27 @@ class Dashboard:
         position: where to go on, as `position()` gave it, or None; what the file has after it is cut off. If the file
             is not what it was then, a new one is begun.
         points: those of the history, for a new file.
-        config, provenance: for a new file: flat dicts of plain values.
+        config, provenance: flat dicts of plain values. A config that has changed is told in a new text; the table of
+            hyper-parameters shows the one that the file began with.
     """
 
     def __init__(self, folder, position, points, config, provenance):
         self._writer, goes_on = _open(folder / DASHBOARD, position)
+        self._config = config
         if not goes_on:
             self._add_hparams(config)
-            self._add_text("config", config)
-            self._add_text("provenance", provenance)
+            self._add_text("config", config, 0)
+            self._add_text("provenance", provenance, 0)
             for point in points:
                 self.point(point)
+        elif position["config"] != config:
+            self._add_text("config", config, points[-1].step if points else 0)
 
     def position(self):
         """Return how far the file has come, on disk."""
         self._writer.flush()
         file = Path(self._writer.file_name)
-        return {"file": file.name, "bytes": size(file)}
+        return {"file": file.name, "bytes": size(file), "layout": LAYOUT, "config": self._config}
 
     def point(self, point):
         """Show a point of the history; what is not a finite number the browser could not draw."""
@@ -83,9 +88,9 @@ class Dashboard:
         }
         self._writer.add_hparams(plain, METRICS)
 
-    def _add_text(self, name, values):
+    def _add_text(self, name, values, step):
         # VisualDL's page runs lines together, so they are told apart by a sign.
-        self._writer.add_text(name, " · ".join(f"{key}: {value}" for key, value in values.items()), 0)
+        self._writer.add_text(name, " · ".join(f"{key}: {value}" for key, value in values.items()), step)
 
 
 def _open(folder, position):
@@ -93,7 +98,7 @@ def _open(folder, position):
     from visualdl import LogWriter  # takes a second to import
 
     file = folder / position["file"] if position else None
-    if file is None or size(file) < position["bytes"]:
+    if file is None or position.get("layout") != LAYOUT or size(file) < position["bytes"]:
         return LogWriter(logdir=str(folder)), False
     os.truncate(file, position["bytes"])
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that the file exists

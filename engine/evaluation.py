@@ -2,15 +2,18 @@
 
 import json
 import time
+from functools import partial
 
 import paddle
 
 from data.download import MD5, md5sum
 
 from . import build, figures, trained as trained_models
-from .files import sha256sum, writing_into
-from .output import EVALUATION
-from .report import write_report
+from .files import replace, writing_into
+from .history import HISTORY, read_history
+from .output import EVALUATION, REPORT
+from .plots import FILES as CURVES, as_png, draw_curves
+from .report import report as make_report
 from .runtime import describe_device, environment
 from .trainer import evaluate
 
@@ -33,11 +36,14 @@ def evaluate_weights(weights, config, output, report=False):
     trained = trained_models.load(weights, config)
     dataset = build.build_dataset(config)
     loader = build.build_val_loader(config, dataset)
+    history = trained.weights.parent / HISTORY
+    points = read_history(history) if report and history.exists() else []
     with writing_into(output):
         pass  # if that fails, better now than after the evaluation
     model, precision = trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result["predictions"]
+    trained.check(predictions.probabilities)
     measured = {
         "top1": result["top1"],
         "top5": result["top5"],
@@ -54,14 +60,25 @@ def evaluate_weights(weights, config, output, report=False):
         "confusion_matrix": predictions.confusion().tolist(),
         "provenance": _provenance(trained, config.data.file),
     }
+    pngs = {
+        name: as_png(figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
+        for name in (figures.OF_PREDICTIONS if report else ["predictions"])
+    }
+    contents = {EVALUATION: json.dumps(measured, indent=2, allow_nan=False) + "\n"}
+    contents |= {figures.FILES[name]: png for name, png in pngs.items()}
+    if report:
+        curves = {CURVES[name]: as_png(figure) for name, figure in draw_curves(points).items()} if points else {}
+        contents |= curves
+        contents[REPORT] = make_report(measured, config, pngs, curves.values(), trained.weights.parent)
     with writing_into(output) as output:
-        (output / EVALUATION).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-        for name in figures.OF_PREDICTIONS if report else ["predictions"]:
-            figure = figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes)
-            figure.savefig(output / figures.FILES[name])
-        if report:
-            write_report(output, measured, config, trained.weights.parent)
+        replace({output / name: partial(_write, content) for name, content in contents.items()})
     return measured
+
+
+def _write(content, path):
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="backslashreplace")  # a folder may have a name that cannot be UTF-8
+    path.write_bytes(content)
 
 
 def _provenance(trained, archive):
@@ -71,7 +88,7 @@ def _provenance(trained, archive):
         "archive": archive,
         "archive_md5": md5,
         "archive_is_official": md5 == MD5,
-        "weights_sha256": sha256sum(trained.weights),
+        "weights_sha256": trained.sha256,
     }
 
 

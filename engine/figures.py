@@ -8,6 +8,11 @@ GRID = 18  # pictures in a grid, as in the notebook
 NAMED = 25  # classes at most that an axis has room to name
 
 
+def short(name, most=20):
+    """Return a name so that it fits over a picture: the middle of a long one is left out."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
 def picture_grid(images, titles, correct=None, columns=6):
     """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
     rows = -(-len(images) // columns)
@@ -24,13 +29,14 @@ def picture_grid(images, titles, correct=None, columns=6):
 def prediction_grid(predictions, images, classes):
     """Draw the first pictures with predicted and true class over each, green where they agree and red where not."""
     first = range(min(GRID, len(images)))
+    classes = [short(name) for name in classes]
     titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
     return picture_grid(images[: len(first)], titles, predictions.correct)
 
 
 def mistakes_grid(predictions, images, classes):
     """Draw the pictures that were taken for something else with the highest probability, which is given."""
-    wrong = predictions.mistakes(GRID)
+    wrong, classes = predictions.mistakes(GRID), [short(name) for name in classes]
     titles = [
         f"{classes[predictions.predicted[i]]} {predictions.confidence[i]:.1%}\n(true: {classes[predictions.labels[i]]})"
         for i in wrong
@@ -75,6 +81,8 @@ def class_quality(predictions, images, classes):
     axes.plot([of_each[i].recall for i in order], rows, "D", color="tab:orange", markersize=5, label="recall")
     if names:
         axes.set_yticks(rows, names, parse_math=False)
+    else:
+        axes.set(yticks=[], ylabel="classes, by their F1")
     axes.set(title="Each class", xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="x", alpha=0.3)
@@ -121,4 +129,4 @@ ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
 
 
 def _names(classes):
-    return list(classes) if len(classes) <= NAMED else None
+    return [short(name) for name in classes] if len(classes) <= NAMED else None

@@ -32,8 +32,8 @@ def replace(writers):
 
 
 def replace_text(file, text):
-    """Write a text file as `replace` does."""
-    replace({file: lambda path: path.write_text(text, encoding="utf-8")})
+    """Write a text file as `replace` does; what cannot be UTF-8, as the name of an odd folder, as its escape."""
+    replace({file: lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")})
 
 
 @contextlib.contextmanager

@@ -49,11 +49,19 @@ def read_history(file):
             rows = csv.DictReader(stream)
             if absent := [item.name for item in FIELDS if _required(item) and item.name not in (rows.fieldnames or [])]:
                 raise ValueError(f"no column {', '.join(absent)}")
-            return [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in rows]
+            points = [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in rows]
+        if any(point.split == "val" and min(point.step, point.epoch) < 1 for point in points):
+            raise ValueError("a validation before the first step or epoch")
+        return points
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}: give the output folder of a run") from error
     except (TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{file}: not a history of this project, or a damaged one ({error})") from error
+
+
+def last_of_each_epoch(points):
+    """Return each epoch's last point, at which its accuracy is whole."""
+    return list({point.epoch: point for point in points}.values())
 
 
 class History:

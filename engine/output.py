@@ -19,7 +19,8 @@ CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 MODELS = tuple(f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt"))
 EVALUATION, REPORT = "eval.json", "report.html"
-OF_WEIGHTS = (EVALUATION, REPORT, *figures.FILES.values())
+ATTENTION = "attention"
+OF_WEIGHTS = (EVALUATION, REPORT, ATTENTION, *figures.FILES.values())
 RECORDS = (LOG, HISTORY, DASHBOARD, *FILES.values())
 # In the order in which they go: checkpoints first, so that nobody goes on with half a run; the config last, for it
 # tells that the others are a run's.
@@ -89,7 +90,7 @@ class Output:
             archive: MD5 of the archive; classes: the names of its classes.
 
         Returns:
-            what it is made on now, as `read_environment` does.
+            what it is made on now, as a flat dict of plain values.
         """
         file = self.folder / ENVIRONMENT
         here = {
@@ -128,14 +129,15 @@ class Output:
         return UserError(f"output_dir: {self.folder} cannot be written ({error}): choose another")
 
 
-def read_environment(folder):
-    """Return what a run in a folder was made on, as a flat dict of plain values; {} where that is not known."""
+def read_environments(folder):
+    """Return what a run was begun and then resumed on, as flat dicts of plain values; [] where that is not known."""
     try:
-        return _flat(json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
+        begun = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        return [_flat(noted) for noted in (begun, *begun.get("resumed_on", []))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _flat(environment):
-    archive = {f"archive_{key}": value for key, value in environment["archive"].items() if key != "classes"}
-    return {**{key: value for key, value in environment.items() if key != "archive"}, **archive}
+    flat = {key: value for key, value in environment.items() if key not in ("archive", "resumed_on")}
+    return flat | {f"archive_{key}": value for key, value in environment["archive"].items() if key != "classes"}

@@ -1,12 +1,18 @@
 """Figures without a screen: learning curves."""
 
+import contextlib
+import io
 import logging
+import warnings
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from . import files
+from .history import last_of_each_epoch
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or its first start tells of fonts
 
@@ -17,15 +23,22 @@ NAMES = {"train": "train", "val": "validation"}
 
 
 def plot_curves(points, folder):
-    """Draw loss and accuracy over steps and epochs from a history's points; return the PNGs written into `folder`."""
-    files = []
+    """Draw the curves of a history's points; return the PNGs written into `folder`, each whole or not at all."""
+    drawn = {Path(folder) / FILES[quantity]: as_png(figure) for quantity, figure in draw_curves(points).items()}
+    files.replace({file: lambda path, png=png: path.write_bytes(png) for file, png in drawn.items()})
+    return list(drawn)
+
+
+def draw_curves(points):
+    """Draw loss and accuracy over steps and epochs from a history's points: -> a figure for each, by its name."""
+    figures = {}
     for quantity, title in CURVES.items():
-        figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+        figure = figures[quantity] = Figure(figsize=(8, 5), dpi=120, layout="constrained")
         axes = figure.add_subplot()
         for split, colour in COLOURS.items():
             of_split = [point for point in points if point.split == split]
-            if quantity == "top1":  # an epoch's accuracy is whole at its last point
-                of_split = list({point.epoch: point for point in of_split}.values())
+            if quantity == "top1":
+                of_split = last_of_each_epoch(of_split)
             axes.plot(
                 [point.step for point in of_split],
                 [getattr(point, quantity) for point in of_split],
@@ -39,9 +52,7 @@ def plot_curves(points, folder):
         axes.grid(alpha=0.3)
         axes.legend()
         _add_epochs(axes, points)
-        files.append(Path(folder) / FILES[quantity])
-        figure.savefig(files[-1])
-    return files
+    return figures
 
 
 def _add_epochs(axes, points):
@@ -57,5 +68,22 @@ def _add_epochs(axes, points):
 def as_image(figure):
     """Render a figure: -> uint8 [H, W, 3]."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with _any_letters():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def as_png(figure):
+    """Render a figure: -> the bytes of a PNG."""
+    stream = io.BytesIO()
+    with _any_letters():
+        figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _any_letters():
+    """Within this context nothing is said of letters in names that matplotlib's font has not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield

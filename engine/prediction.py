@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +9,12 @@ import numpy as np
 
 from data import DataError
 
-from . import figures, files
-from .errors import UserError
+from . import figures, files, plots
 
 BATCH = 64  # pictures that are read, and go through the model, at a time
-DOCUMENT, GRID = "predictions.json", "predictions.png"
+DOCUMENT, DRAWING = "predictions.json", "predictions.png"
 DRAWN = 36  # pictures in the grid at most
 COLUMN = 40  # characters up to which the lines' column of names grows
-TITLE = 20  # characters of a name that fit over a picture
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,6 @@ def predict(trained, names, classes, top=5):
                 skipped[i] = Skipped(name, str(error))
         if images:
             rows = trained.probabilities(np.stack(list(images.values())))
-            if not np.isfinite(rows).all():
-                raise UserError(f"{trained.weights}: the model gives NaN: weights of a run that diverged")
             probabilities = dict(zip(images, rows, strict=True))
         for i, name in enumerate(batch):
             if i in skipped:
@@ -94,9 +89,10 @@ def printable(text):
 
 def grid(predictions):
     """Draw pictures as the model was given them, each with its likeliest class and its name."""
+    names = [figures.short(printable(Path(x.picture).name)) for x in predictions]
     titles = [
-        f"{printable(x.top[0]['class'])} {x.top[0]['probability']:.0%}\n{_short(printable(Path(x.picture).name))}"
-        for x in predictions
+        f"{figures.short(printable(x.top[0]['class']))} {x.top[0]['probability']:.0%}\n{name}"
+        for x, name in zip(predictions, names, strict=True)
     ]
     return figures.picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
 
@@ -104,19 +100,14 @@ def grid(predictions):
 def write(answers, output):
     """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
     written, predictions = [Path(output) / DOCUMENT], [x for x in answers if isinstance(x, Prediction)][:DRAWN]
-    with files.writing_into(output), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of names in letters that matplotlib's font has not
+    with files.writing_into(output):
         files.replace_text(written[0], as_json(answers) + "\n")
         if predictions:
-            written.append(Path(output) / GRID)
-            grid(predictions).savefig(written[-1])
+            written.append(Path(output) / DRAWING)
+            written[-1].write_bytes(plots.as_png(grid(predictions)))
     return written
 
 
 def _likeliest(probabilities, classes, top):
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [{"class": classes[i], "index": int(i), "probability": float(probabilities[i])} for i in order]
-
-
-def _short(name):
-    return name if len(name) <= TITLE else f"{name[: TITLE // 2 - 1]}…{name[-TITLE // 2 :]}"

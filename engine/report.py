@@ -5,9 +5,8 @@ import datetime
 
 import jinja2
 
-from . import config as configs, figures, plots
-from .history import HISTORY, read_history
-from .output import REPORT, read_environment
+from . import config as configs
+from .output import read_environments
 from .runtime import PROJECT
 
 TITLES = {
@@ -19,31 +18,26 @@ TITLES = {
 }
 
 
-def write_report(output, measured, config, trained_in):
-    """Write `report.html` from the PNGs that lie in a folder and what `eval.json` holds.
-
-    Learning curves come from the history of the run, where the weights lie beside one.
+def report(measured, config, pngs, curves, trained_in):
+    """Return the page.
 
     Args:
-        output: the folder, a Path. measured: as `evaluate_weights` returns it.
+        measured: as `evaluate_weights` returns it.
+        pngs: the figures of predictions, bytes by their names; curves: learning curves, bytes, none if not known.
         trained_in: the folder of the weights, a Path.
-
-    Raises:
-        OSError: a file cannot be read or written.
     """
-    page = _template().render(
+    return _template().render(
         measured=measured,
         name=config.model.name,
         headline=_headline(measured),
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
-        figures={name: (TITLES[name], _embedded(output / file)) for name, file in figures.FILES.items()},
-        curves=[_embedded(file) for file in _curves(trained_in, output)],
+        figures={name: (TITLES[name], _embedded(png)) for name, png in pngs.items()},
+        curves=[_embedded(png) for png in curves],
         evaluated_with=measured["provenance"],
-        trained_with=read_environment(trained_in),
+        trained_with=read_environments(trained_in),
         config=configs.dump(config),
         written=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
     )
-    (output / REPORT).write_text(page, encoding="utf-8")
 
 
 def _headline(measured):
@@ -58,15 +52,9 @@ def _headline(measured):
     }
 
 
-def _curves(trained_in, output):
-    """Draw the run's learning curves into the folder; return their files, none where there is no history."""
-    file = trained_in / HISTORY
-    return plots.plot_curves(read_history(file), output) if file.exists() else []
-
-
-def _embedded(file):
+def _embedded(png):
     """A PNG as the address of itself."""
-    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
 def _template():

@@ -2,7 +2,6 @@
 
 import contextlib
 import shlex
-import time
 
 from data import DataError
 from data.download import md5sum
@@ -29,7 +28,6 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
         UserError: the device, the data, the output folder or its checkpoints cannot be used as the config says.
         Stopped: a signal came; the run is saved.
     """
-    begin = time.perf_counter()
     output, writes = Output(config.output_dir), parallel.rank() == 0
     output.check_resumable() if resuming else output.check(overwrite)
     device = select_device(config.device)
@@ -91,8 +89,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             raise
         except (CheckpointError, DataError) as error:
             raise UserError(f"{error}; then go on by: {_command(output, extending)}") from error
-        minutes = (time.perf_counter() - begin) / 60
-        for note in _conclusion(device, state, dataset, output, minutes):
+        for note in _conclusion(device, state, dataset, output):
             records.info(note)
 
 
@@ -118,9 +115,9 @@ def _go_on(state, checkpoints, extending):
 
 
 def _refuse_changes(saved, now, extending):
-    free = configs.free_keys()
+    free, begun_with = configs.free_keys(), configs.defaults() | saved["config"]  # a key may be newer than the run
     for key, value in now["config"].items():
-        before = saved["config"].get(key, value)
+        before = begun_with[key]
         if before == value or key in free:
             continue
         if key == "train.epochs" and value > before:
@@ -161,12 +158,12 @@ def _introduction(config, device, state, dataset, steps):
     )
 
 
-def _conclusion(device, state, dataset, output, minutes):
+def _conclusion(device, state, dataset, output):
     """Lines that say what came out and what comes next."""
     best = state["best"]
     weights = shlex.quote(str(output.folder / f"{'best' if best['epoch'] else 'final'}_model.pdparams"))
     yield (
-        f"Done in {minutes:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
+        f"Done in {states.seconds(state) / 60:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
         f"({dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {output.folder}"
     )
     yield f"Next: python eval.py --weights {weights} --report"

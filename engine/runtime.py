@@ -76,7 +76,7 @@ def gpu_memory():
     """Return the most memory that Paddle's tensors have taken on the current GPU so far, in MB; NaN on a CPU."""
     import paddle
 
-    if paddle.get_device() == "cpu":
+    if not paddle.is_compiled_with_cuda() or paddle.get_device() == "cpu":
         return math.nan
     return paddle.device.cuda.max_memory_allocated() / 2**20
 

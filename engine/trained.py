@@ -17,6 +17,7 @@ from data import pictures
 from . import build, checkpoint, config as configs
 from .amp import MixedPrecision
 from .errors import UserError
+from .files import sha256sum
 from .output import CONFIG, ENVIRONMENT
 from .runtime import PROJECT, select_device
 
@@ -33,6 +34,7 @@ class Trained:
     device: str
     config: configs.Config
     weights: Path
+    sha256: str  # of the weights
 
     @cached_property
     def dataset(self):
@@ -88,10 +90,16 @@ class Trained:
         return batch
 
     def probabilities(self, images):
-        """uint8 [N, h, w, 3] -> float32 numpy [N, classes], which sum to 1."""
+        """uint8 [N, h, w, 3] -> float32 numpy [N, classes], which sum to 1; UserError as `check` has it."""
         with paddle.no_grad(), self.precision.autocast():
             logits = self.model(self.normalised(images))
-        return F.softmax(logits.astype("float32"), axis=-1).numpy()
+        return self.check(F.softmax(logits.astype("float32"), axis=-1).numpy())
+
+    def check(self, probabilities):
+        """Return probabilities, all of which have to be numbers; UserError if not."""
+        if not np.isfinite(probabilities).all():
+            raise UserError(f"{self.weights}: the model gives NaN: weights of a run that diverged")
+        return probabilities
 
 
 def find(weights, config_file, overrides):
@@ -125,12 +133,15 @@ def load(weights, config):
         UserError: the device or the weights cannot be used as the config says.
     """
     device = select_device(config.device)
-    model = build.build_model(config)
+    model, weights = build.build_model(config), Path(weights)
+    digest = sha256sum(weights) if weights.is_file() else None
     checkpoint.load_weights(model, weights)
+    if digest != sha256sum(weights):  # a run has put better ones in their place
+        raise UserError(f"{weights}: replaced by others while it was read: try again")
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
-    return Trained(model, precision, device, config, Path(weights))
+    return Trained(model, precision, device, config, weights, digest)
 
 
 def _noted_classes(file):

@@ -238,7 +238,8 @@ def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
     """
     precision = precision or MixedPrecision()
     model.eval()
-    meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
+    meter = Meter(num_classes)
+    logits_of_all, labels_of_all = [paddle.zeros([0, num_classes])], [paddle.zeros([0], dtype="int64")]
     begin, counted_from = time.perf_counter(), 0
     with paddle.no_grad():
         bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())

@@ -70,6 +70,21 @@ def histograms(output):
     return {tag: of(tag) for tag in reader.get_tags().get("histogram", [])}
 
 
+def pictures(output):
+    """Which pictures the dashboard has: {tag: [step]}."""
+    reader = _dashboard(output)
+    return {tag: [point.id for point in reader.get_data("image", tag)] for tag in reader.get_tags()["image"]}
+
+
+def texts(output):
+    """The dashboard's texts: {tag: [(step, text)]}."""
+    reader = _dashboard(output)
+    return {
+        tag: [(point.id, point.text.encoded_text_string) for point in reader.get_data("text", tag)]
+        for tag in reader.get_tags()["text"]
+    }
+
+
 def _dashboard(output):
     return LogReader(file_path=str(max((output / "vdl").iterdir())))
 
@@ -100,4 +115,5 @@ def assert_same_run(a, b, bytes=False):
     assert points(a) == points(b)
     assert scalars(a) == scalars(b)
     assert histograms(a) == histograms(b)
+    assert pictures(a) == pictures(b)
     assert lines_of_steps(a) == lines_of_steps(b)

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 import shutil
 
 import archives
@@ -10,7 +11,7 @@ import pytest
 from test_train import MICRO, script, train
 
 import eval as eval_script
-from engine import figures, plots
+from engine import checkpoint, figures, plots
 from engine.figures import mistakes_grid, prediction_grid
 from engine.predictions import Predictions
 from engine.trainer import evaluate
@@ -90,6 +91,86 @@ def test_a_report_on_weights_alone_says_what_is_not_known(home, monkeypatch, tmp
     report = (tmp_path / "report.html").read_text()
     assert "no history of a run lies beside the weights" in report
     assert "no environment.json lies beside the weights" in report
+
+
+@pytest.mark.parametrize("noted", ["[]", "{", '{"archive": 3}', '{"archive": {}, "resumed_on": 5}'])
+def test_a_report_is_made_whatever_environment_json_holds(home, monkeypatch, tmp_path, noted):
+    folder = shutil.copytree(home / "output/tiny_cifar10", tmp_path / "run")
+    (folder / "environment.json").write_text(noted)
+    evaluate_in(home, monkeypatch, "--weights", folder / "best_model.pdparams", "--report")
+    assert "no environment.json lies beside the weights" in (folder / "report.html").read_text()
+
+
+def test_a_report_tells_what_a_run_was_resumed_on(home, monkeypatch, tmp_path):
+    folder = shutil.copytree(home / "output/tiny_cifar10", tmp_path / "run")
+    begun = json.loads((folder / "environment.json").read_text())
+    noted = {**begun, "resumed_on": [{**begun, "device": "another one"}]}
+    (folder / "environment.json").write_text(json.dumps(noted))
+    evaluate_in(home, monkeypatch, "--weights", folder / "best_model.pdparams", "--report")
+    report = (folder / "report.html").read_text()
+    assert "<h3>Resumed with</h3>" in report
+    assert "<td>another one</td>" in report
+    assert "resumed on" not in report
+
+
+def test_a_damaged_history_is_told_before_the_evaluation(home, monkeypatch, tmp_path, capsys):
+    folder = shutil.copytree(home / "output/tiny_cifar10", tmp_path / "run")
+    (folder / "history.csv").write_text("step\n1\n")
+    (folder / "eval.json").unlink(missing_ok=True)
+    with pytest.raises(SystemExit) as exit:
+        evaluate_in(home, monkeypatch, "--weights", folder / "best_model.pdparams", "--report")
+    assert exit.value.code == 2
+    assert "history.csv: not a history" in capsys.readouterr().err
+    assert not (folder / "eval.json").exists()
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_refused(home, monkeypatch, tmp_path, capsys):
+    weights = shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    original = checkpoint.load_weights
+
+    def replaced(model, file):
+        original(model, file)
+        shutil.copy(home / "output/tiny_cifar10/latest.pdparams", file)
+        with open(file, "ab") as stream:
+            stream.write(b".")
+
+    monkeypatch.setattr(checkpoint, "load_weights", replaced)
+    with pytest.raises(SystemExit) as exit:
+        evaluate_in(home, monkeypatch, "--weights", weights, "-c", MICRO)
+    assert exit.value.code == 2
+    assert "replaced by others while it was read" in capsys.readouterr().err
+
+
+def test_weights_that_give_nan_are_no_result(home, monkeypatch, tmp_path, capsys):
+    state = checkpoint.read(home / "output/tiny_cifar10/best_model.pdparams")
+    huge = {key: value * np.float32(1e30) for key, value in state.items()}
+    checkpoint.save({tmp_path / "w.pdparams": huge})
+    with pytest.raises(SystemExit) as exit:
+        evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO)
+    captured = capsys.readouterr()
+    assert exit.value.code == 2
+    assert "the model gives NaN" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "eval.json").exists()
+
+
+def test_a_folder_may_have_a_name_that_is_not_utf8(home, monkeypatch, tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"n\xe9w")
+    folder.mkdir()
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", folder / "w.pdparams")
+    evaluate_in(home, monkeypatch, "--weights", folder / "w.pdparams", "-c", MICRO, "--report")
+    assert "n\\udce9w" in (folder / "report.html").read_text()
+    assert json.loads((folder / "eval.json").read_text())["images"] == 21
+
+
+def test_classes_in_other_letters_are_drawn_without_a_word(monkeypatch, tmp_path, recwarn):
+    names = [name.encode() for name in ["猫", *archives.CLASSES[1:]]]
+    content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
+    archive = archives.write(tmp_path / "cifar.tar.gz", content)
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1")
+    script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams", "--report")
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+    assert "猫" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_a_config_beside_the_weights_tinys_is_used_and_said(home, monkeypatch, tmp_path, capsys):

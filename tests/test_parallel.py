@@ -74,6 +74,13 @@ def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
     assert "parts: 2 of 11 whole: True" in printed
 
 
+def test_a_process_may_have_no_picture_to_validate_on(tmp_path):
+    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=20, test=1))
+    settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "train.epochs=1")
+    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    assert status == 0, printed
+
+
 def test_the_predictions_of_all_processes_are_on_the_dashboard(pair):
     reader = LogReader(file_path=str(*(pair / "vdl").iterdir()))
     assert {"predictions", "confusion_matrix", "mistakes"} <= set(reader.get_tags()["image"])

@@ -17,6 +17,7 @@ from test_tools import tool
 import data
 from data import pictures
 from engine import build, prediction, trained as trained_models
+from engine.errors import UserError
 from engine.trainer import evaluate
 from models import build_model
 
@@ -272,7 +273,7 @@ def test_a_users_mistake_is_one_line(home, tmp_path, monkeypatch, capsys, argume
 def test_a_model_that_gives_nan_is_refused(home, monkeypatch):
     trained = load(home / "run")
     monkeypatch.setattr(trained.model, "forward", lambda x: paddle.full([len(x), 10], float("nan")))
-    with pytest.raises(prediction.UserError, match="the model gives NaN"):
+    with pytest.raises(UserError, match="the model gives NaN"):
         list(prediction.predict(trained, ["val:0"], archives.CLASSES))
 
 

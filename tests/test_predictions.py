@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from engine.figures import class_quality, confusion_matrix, reliability_diagram
 from engine.predictions import Predictions
 
 # Six pictures of three classes, worked out by hand below.
@@ -60,3 +61,42 @@ def test_a_class_without_pictures_has_its_row():
     nobody = Predictions(PROBABILITIES[:2], np.array([0, 0]))
     assert nobody.confusion().shape == (3, 3)
     assert [of.images for of in nobody.per_class()] == [2, 0, 0]
+
+
+NAMES = ["cat", "dog", "a name too long to stand beside an axis"]
+
+
+def test_the_figure_of_the_confusion_matrix_has_the_counts_in_their_places():
+    axes = confusion_matrix(BY_HAND, None, NAMES).axes[0]
+    shown = {text.get_position(): int(text.get_text()) for text in axes.texts}  # x: predicted, y: true
+    assert shown == {(0, 0): 1, (1, 0): 1, (2, 0): 0, (0, 1): 1, (1, 1): 2, (2, 1): 0, (0, 2): 1, (1, 2): 0, (2, 2): 0}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", "a name to…de an axis"]
+    assert axes.get_ylabel() == "true class"
+
+
+def test_the_figure_of_class_quality_names_each_bar_rightly():
+    (axes,) = class_quality(BY_HAND, None, NAMES).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert names == ["a name to…de an axis", "cat", "dog"]  # the worst at the bottom
+    assert widths == pytest.approx([0, 2 / 5, 2 / 3])
+    precision, recall = axes.get_lines()
+    assert precision.get_xdata().tolist() == pytest.approx([0, 1 / 3, 2 / 3])
+    assert recall.get_xdata().tolist() == pytest.approx([0, 1 / 2, 2 / 3])
+
+
+def test_many_classes_have_no_ticks_that_look_like_their_numbers():
+    many = Predictions(np.eye(100, dtype="float32"), np.arange(100))
+    (axes,) = class_quality(many, None, [f"class {i}" for i in range(100)]).axes
+    assert axes.get_yticks().tolist() == []
+
+
+def test_the_reliability_diagram_shows_accuracy_above_confidence():
+    top, bottom = reliability_diagram(BY_HAND, None, NAMES).axes
+    calibration = BY_HAND.calibration()
+    assert [bar.get_height() for bar in top.patches] == calibration.accuracy.tolist()
+    assert [bar.get_height() for bar in bottom.patches] == calibration.images.tolist()
+    dots = top.get_lines()[1]
+    some = calibration.images > 0
+    assert dots.get_xdata().tolist() == calibration.confidence[some].tolist()
+    assert dots.get_ydata().tolist() == calibration.accuracy[some].tolist()

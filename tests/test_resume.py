@@ -3,26 +3,38 @@ import faulthandler
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing import connection
 
 import archives
 import numpy as np
 import paddle
 import pytest
-from runs import ROOT, assert_same_run, assert_same_weights, points, resume, script, train
+from runs import ROOT, assert_same_run, assert_same_weights, points, resume, script, texts, train
 
 import train as train_script
 from data.host import TrainingPictures
-from engine import checkpoint, config as configs, figures, plots, records, resume as checkpoints_module, trainer
+from engine import (
+    checkpoint,
+    config as configs,
+    figures,
+    plots,
+    records,
+    resume as checkpoints_module,
+    run,
+    state,
+    trainer,
+)
 from engine.checkpoint import CheckpointError
 from engine.resume import FILES, LATEST, MANIFEST, Checkpoints
 
 # What a step draws has to be the same again, and what is shown of it.
-RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1", "records.histograms=1"]
+RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1", "records.histograms=1", "train.prediction_interval=1"]
 
 
 pytestmark = pytest.mark.usefixtures("nano", "no_figures")
@@ -34,7 +46,7 @@ def no_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "plot_curves", lambda points, folder: [])
         patch.setattr(figures, "picture_grid", lambda *arguments: None)
-        patch.setattr(figures, "ON_DASHBOARD", ())
+        patch.setattr(figures, "OF_PREDICTIONS", {name: lambda *arguments: None for name in figures.OF_PREDICTIONS})
         patch.setattr(plots, "as_image", lambda figure: np.zeros([2, 2, 3], np.uint8))
         yield
 
@@ -235,6 +247,46 @@ def test_more_epochs_need_extend_and_follow_the_longer_cosine(whole, tmp_path, m
         assert rate == pytest.approx(1e-3 * (1 + np.cos(np.pi * step / 18)) / 2, rel=1e-6, abs=1e-12)
 
 
+def test_the_dashboard_tells_of_a_config_that_has_changed(whole, tmp_path, monkeypatch):
+    output = shutil.copytree(whole(), tmp_path / "run")
+    (step, begun), *others = texts(output)["config"]
+    assert (step, others) == (0, [])
+    resume(monkeypatch, output, "-o", "train.epochs=3", "--extend")
+    (_, first), (step, changed) = texts(output)["config"]
+    assert first == begun
+    assert "train.epochs: 2 · " in begun
+    assert step == 12
+    assert "train.epochs: 3 · " in changed
+
+
+def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(whole, tmp_path, monkeypatch):
+    output = shutil.copytree(whole(), tmp_path / "run")
+    begin = time.perf_counter() - 6000  # as if the clock had begun so long before
+    monkeypatch.setattr(state, "seconds", lambda _: time.perf_counter() - begin)
+    resume(monkeypatch, output, "-o", "train.epochs=3", "--extend")
+    monkeypatch.undo()
+    resume(monkeypatch, output, "-o", "train.epochs=4", "--extend")
+    (minutes,) = re.findall(r"Done in ([\d.]+) min", (output / "train.log").read_text())
+    assert float(minutes) >= 100
+
+
+def test_a_key_newer_than_the_run_has_its_default_there(whole, tmp_path, monkeypatch, capsys):
+    """Checkpoints of before `model.drop_rate`, say, are of runs that had none."""
+    output = shutil.copytree(whole(), tmp_path / "run")
+    original = run.load
+
+    def as_before(file):
+        saved = original(file)
+        saved["about"]["config"].pop("model.drop_rate")
+        return saved
+
+    monkeypatch.setattr(run, "load", as_before)
+    with pytest.raises(SystemExit) as exit:
+        resume(monkeypatch, output, "-o", "model.drop_rate=0.5")
+    assert exit.value.code == 2
+    assert "model.drop_rate: 0.5, but the run was started with 0.0" in capsys.readouterr().err
+
+
 def test_extending_is_bit_exact_too(whole, tmp_path, monkeypatch):
     extending = ("-o", "train.epochs=3", "--extend")
     once, twice = (shutil.copytree(whole(), tmp_path / name) for name in ("once", "twice"))
@@ -253,6 +305,7 @@ FREE = {
     "train.save_every_steps": 2,
     "train.keep_checkpoints": 3,
     "train.prediction_interval": 2,
+    "records.histograms": 3,
     "data.download": "true",
     "device": "auto",
 }
@@ -371,7 +424,7 @@ def test_a_full_disk_costs_checkpoints_and_nothing_else(archive, whole, tmp_path
     assert "the next checkpoint tries again" in log
     assert_same_weights(tmp_path / "run" / "final_model.pdparams", whole() / "final_model.pdparams")
     assert_same_weights(tmp_path / "run" / "best_model.pdparams", whole() / "final_model.pdparams")
-    assert "(epoch 2, new)" in log
+    assert "(epoch 2, new best)" in log
     assert newest(tmp_path / "run").name == "epoch_0002_step_00000012"
     assert not list((tmp_path / "run").rglob(".*tmp"))
 

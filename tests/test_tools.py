@@ -10,7 +10,7 @@ import pytest
 import data
 from engine.flops import count_multiply_adds
 from engine.history import COLUMNS, read_history
-from engine.plots import COLOURS, plot_curves
+from engine.plots import COLOURS, draw_curves
 from models import build_model
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -66,14 +66,10 @@ def test_curves_show_the_history(tmp_path, monkeypatch, capsys):
         assert (picture == (0, 255, 255)).all(axis=1).sum() > 50  # validation, cyan
 
 
-def test_curves_have_steps_and_epochs_on_x(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
+def test_curves_have_steps_and_epochs_on_x(tmp_path):
     (tmp_path / "history.csv").write_text(HISTORY)
-    figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file: figures.append(figure))
-    plot_curves(read_history(tmp_path / "history.csv"), tmp_path)
-    for figure, title in zip(figures, ["CE Loss", "Accuracy"], strict=True):
+    figures = draw_curves(read_history(tmp_path / "history.csv"))
+    for figure, title in zip(figures.values(), ["CE Loss", "Accuracy"], strict=True):
         (axes,) = figure.axes
         assert axes.get_title() == title
         lines = {line.get_label(): line for line in axes.get_lines()}

@@ -40,7 +40,6 @@ def main():
     from engine import prediction, trained as trained_models
     from engine.files import writing_into
 
-    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not have the letters of every name
     try:
         names = pictures.find(arguments.pictures)
     except DataError as error:

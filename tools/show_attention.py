@@ -33,7 +33,8 @@ def main():
     parser.add_argument("--output", metavar="DIR", help="where the figures go; default: attention beside FILE")
     arguments = parser.parse_args()
 
-    from engine.attention import FOLDER, show_attention
+    from engine.attention import show_attention
+    from engine.output import ATTENTION
     from engine.trained import find, load
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
@@ -42,7 +43,7 @@ def main():
     files, lines = show_attention(
         load(weights, config),
         arguments.picture,
-        arguments.output or weights.parent / FOLDER,
+        arguments.output or weights.parent / ATTENTION,
         arguments.region,
         arguments.encoder,
         arguments.heads,
