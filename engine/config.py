@@ -109,6 +109,12 @@ class AmpConfig:
 @dataclass(kw_only=True)
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
+    pretrained: str = option(
+        "start a new run from the weights in this file; a head for another number of classes starts anew", ""
+    )
+    pretrained_resample: bool = option(
+        "let these be weights of another window size, which are interpolated, or without PEG, which starts at 0", False
+    )
     seed: int = option("of initial weights, order, augmentation and dropout", low=0, below=2**32)
     log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31, free=True)
     save_every_steps: int = option(

@@ -7,7 +7,7 @@ import time
 from data import DataError
 from data.download import md5sum
 
-from . import build, config as configs, parallel, resume, state as states
+from . import build, config as configs, parallel, pretrained, resume, state as states
 from .checkpoint import CheckpointError, load
 from .errors import Stopped, UserError
 from .output import Output
@@ -26,7 +26,8 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
         extending: allow a resumed run more epochs than it was planned for.
 
     Raises:
-        UserError: the device, the data, the output folder or its checkpoints cannot be used as the config says.
+        UserError: the device, the data, the weights to start from, the output folder or its checkpoints cannot be
+            used as the config says.
         Stopped: a signal came; the run is saved.
     """
     begin = time.perf_counter()
@@ -41,12 +42,15 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
     total_steps = len(train_loader) * config.train.epochs
     state = build.build_state(config, build.build_precision(config, device), total_steps)
+    told, origin = [], {}
+    if not resuming:  # else the checkpoint has the weights, and the file may be gone
+        told, origin = pretrained.start(state["model"], config.train.pretrained, config.train.pretrained_resample)
     about = {"config": configs.flatten(config), "archive": md5sum(config.data.file), "processes": parallel.size()}
     checkpoints = resume.Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
         if writes:
             lock = stack.enter_context(output.lock())
-        notes, position = _go_on(state, checkpoints, extending) if resuming else ([], None)
+        notes, position = _go_on(state, checkpoints, extending) if resuming else (told, None)
         if not parallel.agree(int(resuming), state["epoch"], state["step"]):  # also waits until all have read
             raise UserError(
                 f"output_dir: the processes of this run do not read the same in {output.folder}: "
@@ -57,7 +61,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            provenance = output.describe(config, device, about["archive"], dataset.classes)
+            provenance = output.describe(config, device, about["archive"], dataset.classes, origin)
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         else:
             records = NoRecords()

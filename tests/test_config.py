@@ -66,6 +66,8 @@ def test_tiny_is_the_notebooks_recipe():
         "amp.level": "O0",
         "amp.dtype": "auto",
         "train.epochs": 100,
+        "train.pretrained": "",
+        "train.pretrained_resample": False,
         "train.seed": 42,
         "train.log_interval": 10,
         "train.save_every_steps": 0,
