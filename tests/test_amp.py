@@ -111,7 +111,7 @@ def test_the_loss_sees_float32_whatever_the_model_gives():
 
     state = new_state(Model(), learning_rate=0.1, weight_decay=0.0, total_steps=4)
     images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
-    train_step(state, images, labels, criterion)
+    train_step(state, [(images, labels)], criterion)
     evaluate(state["model"], [(images, labels)], criterion, 3)
     assert seen == [paddle.float32, paddle.float32]
 
