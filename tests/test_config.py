@@ -129,7 +129,7 @@ def test_the_last_override_wins():
         ("data.pipeline=fats", ["data.pipeline: 'fats'", "host"]),
         ("loss.label_smoothing=1", ["loss.label_smoothing: 1.0", "0 or more and below 1"]),
         ("optimizer.learning_rate=0", ["optimizer.learning_rate: 0.0", "above 0"]),
-        ("optimizer.name=adamw", ["optimizer.name: 'adamw'", "did you mean 'AdamW'?"]),
+        ("optimizer.name=adamw", ["optimizer.name: 'adamw'", "one of Adam, AdamW"]),
         ("optimizer.layer_decay=1.1", ["optimizer.layer_decay: 1.1", "above 0 and 1 or less"]),
         ("optimizer.learning_rate=fast", ["optimizer.learning_rate: 'fast'", "a number"]),
         ("optimizer.learning_rate=.nan", ["optimizer.learning_rate: nan", "a number"]),
