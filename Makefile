@@ -1,20 +1,26 @@
 # make demo   set everything up, train on handwritten digits, evaluate (minutes on a CPU)
 # make test   set everything up, check the style, run the fast tests
-.PHONY: demo test test-slow test-2.6 clean
+# make dashboard   set everything up, start VisualDL on the runs below output/ (LOGDIR=... for others)
+.PHONY: demo test test-slow test-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
+LOGDIR ?= output
 RUN = $(VENV)/bin/python
 PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements-cpu.txt)
 
 demo: $(VENV)/.ready
 	$(RUN) tools/make_digits.py
 	$(RUN) train.py -c configs/digits_demo.yaml --overwrite
-	$(RUN) eval.py --weights output/demo/best_model.pdparams
+	$(RUN) eval.py --weights output/demo/best_model.pdparams --report
+	$(RUN) tools/show_attention.py --weights output/demo/best_model.pdparams val:3 --region 0,0
 	@echo
-	@echo "Learning curves:  output/demo/loss.png, output/demo/accuracy.png"
-	@echo "Predictions:      output/demo/predictions.png"
-	@echo "Dashboard:        $(VENV)/bin/visualdl --logdir output/demo"
+	@echo "Report:     output/demo/report.html"
+	@echo "Attention:  output/demo/attention/rollout.png"
+	@echo "Dashboard:  make dashboard"
+
+dashboard: $(VENV)/.ready
+	$(VENV)/bin/visualdl --logdir $(LOGDIR)
 
 test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff check .

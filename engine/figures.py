@@ -91,7 +91,7 @@ def reliability_diagram(predictions, images, classes):
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="as confident as right")
     top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
-    top.plot(calibration.confidence[some], calibration.accuracy[some], "o-", color="tab:blue", markersize=4)
+    top.plot(calibration.confidence[some], calibration.accuracy[some], "o", color="tab:blue", label="mean confidence")
     top.set(
         title=f"Reliability: expected calibration error {calibration.error:.2%}",
         ylabel="accuracy",

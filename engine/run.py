@@ -40,8 +40,8 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
-    total_steps = len(train_loader) * config.train.epochs
-    state = build.build_state(config, build.build_precision(config, device), total_steps)
+    steps = build.steps_an_epoch(config, train_loader)
+    state = build.build_state(config, build.build_precision(config, device), steps * config.train.epochs)
     told, origin = [], {}
     if not resuming:  # else the checkpoint has the weights, and the file may be gone
         told, origin = pretrained.start(state["model"], config.train.pretrained, config.train.pretrained_resample)
@@ -65,7 +65,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         else:
             records = NoRecords()
-        for note in (*_introduction(config, device, state, dataset, len(train_loader)), *notes):
+        for note in (*_introduction(config, device, state, dataset, steps), *notes):
             records.info(note)
         if writes and lock.warning:
             records.warn(lock.warning)
@@ -81,6 +81,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 checkpoints,
                 stop,
                 epochs=config.train.epochs,
+                accumulate=config.train.accumulate,
                 seed=config.train.seed,
                 log_interval=config.train.log_interval,
                 save_every_steps=config.train.save_every_steps,
@@ -153,10 +154,12 @@ def _refuse_changes(saved, now, extending):
 def _introduction(config, device, state, dataset, steps):
     """Lines that say what is about to run on what."""
     yield f"Device: {describe_device(device)}, computing in {state['precision'].describe()}"
-    if parallel.size() > 1:
+    processes, accumulate, batch_size = parallel.size(), config.train.accumulate, config.data.batch_size
+    if processes > 1 or accumulate > 1:
+        batches = f"{accumulate} batches" if accumulate > 1 else "batches"
         yield (
-            f"Processes: {parallel.size()}, each with batches of {config.data.batch_size}: "
-            f"{parallel.size() * config.data.batch_size} pictures a step, at the learning rate that the config has"
+            f"Processes: {processes}, each with {batches} of {batch_size}: "
+            f"{processes * accumulate * batch_size} pictures a step, at the learning rate that the config has"
         )
     yield (
         f"Model: {config.model.name}, {sum(int(p.size) for p in state['model'].parameters()):,} parameters; "
