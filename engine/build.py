@@ -82,8 +82,26 @@ def build_model(config):
     )
 
 
+def steps_an_epoch(config, train_loader):
+    """Return how many steps an epoch has; UserError if its batches do not make one."""
+    steps = len(train_loader) // config.train.accumulate
+    if not steps:
+        raise UserError(
+            f"train.accumulate: {config.train.accumulate}, but an epoch has {len(train_loader)} batch(es): "
+            "lower it, or data.batch_size"
+        )
+    return steps
+
+
 def build_state(config, precision, total_steps):
-    """Return the state of a run that has not begun, its learning rate planned for `total_steps`."""
+    """Return the state of a run that has not begun, its learning rate planned for `total_steps`.
+
+    Raises:
+        UserError: the warm-up would leave no step for the rest.
+    """
+    warmup_epochs, epochs = config.optimizer.warmup_epochs, config.train.epochs
+    if warmup_epochs >= epochs:
+        raise UserError(f"optimizer.warmup_epochs: {warmup_epochs:g}, but train.epochs: {epochs}: give fewer than that")
     model = build_model(config)
     state = new_state(
         model,
@@ -91,6 +109,10 @@ def build_state(config, precision, total_steps):
         weight_decay=config.optimizer.weight_decay,
         total_steps=total_steps,
         precision=precision,
+        optimizer=config.optimizer.name,
+        warmup_steps=int(total_steps // epochs * warmup_epochs),  # as many when the run is extended
+        layer_decay=config.optimizer.layer_decay,
+        clip_norm=config.optimizer.clip_norm,
     )
     if config.train.to_static:
         make_static(model, config.data.image_size, precision)

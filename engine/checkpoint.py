@@ -144,8 +144,13 @@ def load_weights(model, file, finite=True):
         raise CheckpointError(
             f"{file} does not fit the model: {described(problems)}; use the config that these weights are of"
         )
-    for key, parameter in expected.items():
-        parameter.set_value(paddle.to_tensor(state[key].astype(np.float32)).astype(parameter.dtype))
+    assign(expected, state)
+
+
+def assign(parameters, arrays):
+    """Give parameters the values of the arrays under their names, in the parameters' own precision."""
+    for key, parameter in parameters.items():
+        parameter.set_value(paddle.to_tensor(arrays[key].astype(np.float32)).astype(parameter.dtype))
 
 
 def first_names(arrays, file):

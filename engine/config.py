@@ -19,6 +19,7 @@ from models.windows import PADDING_MASKS
 
 from .amp import DTYPES, LEVELS
 from .errors import UserError
+from .optimizer import OPTIMIZERS
 
 BASE_KEY = "_base_"
 
@@ -63,7 +64,7 @@ class DataConfig:
         choices=("host", "fast"),
     )
     batch_size: int = option(
-        "pictures a step; the last partial batch of an epoch is dropped in training", low=1, below=100_000
+        "pictures a batch; the last partial batch of an epoch is dropped in training", low=1, below=100_000
     )
     num_workers: int = option(
         "workers (`host`: processes; `fast`: threads, none on a GPU); 0 works in the main one; changes no picture",
@@ -87,8 +88,26 @@ class LossConfig:
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
-    learning_rate: float = option("Adam's at the start; annealed to 0 along a cosine, step by step", above=0)
-    weight_decay: float = option("L2 added to the gradient (Paddle's `weight_decay` of Adam)", low=0)
+    name: str = option(
+        "`Adam`, or `AdamW`: with decoupled weight decay, which spares norms, biases and `rel_pos`",
+        "Adam",
+        choices=OPTIMIZERS,
+    )
+    learning_rate: float = option(
+        "at the start, or after the warm-up; annealed to 0 along a cosine, step by step", above=0
+    )
+    warmup_epochs: float = option(
+        "epochs over which the learning rate first rises from nearly 0; the cosine has the others", 0.0, low=0
+    )
+    layer_decay: float = option(
+        "each encoder learns at that many times the rate of the next one, the patch embeddings at that of the first; "
+        "1: all at one rate",
+        1.0,
+        above=0,
+        high=1,
+    )
+    weight_decay: float = option("L2 added to the gradient (Paddle's `weight_decay` of Adam); of AdamW its own", low=0)
+    clip_norm: float = option("clip gradients to that norm over all parameters; 0: do not", 0.0, low=0)
 
 
 @dataclass(kw_only=True)
@@ -109,6 +128,18 @@ class AmpConfig:
 @dataclass(kw_only=True)
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
+    accumulate: int = option(
+        "batches a step, which add up to one batch so many times as large; what is left of an epoch is dropped",
+        1,
+        low=1,
+        below=100_000,
+    )
+    pretrained: str = option(
+        "start a new run from the weights in this file; a head for another number of classes starts anew", ""
+    )
+    pretrained_resample: bool = option(
+        "let these be weights of another window size, which are interpolated, or without PEG, which starts at 0", False
+    )
     seed: int = option("of initial weights, order, augmentation and dropout", low=0, below=2**32)
     log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31, free=True)
     save_every_steps: int = option(

@@ -83,11 +83,12 @@ class Output:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def describe(self, config, device, archive, classes):
+    def describe(self, config, device, archive, classes, origin):
         """Write the resolved config and what the run is made on; what it was made on before stays listed.
 
         Args:
             archive: MD5 of the archive; classes: the names of its classes.
+            origin: what to note of the weights that a new run starts from, a flat dict of plain values.
 
         Returns:
             what it is made on now, as a flat dict of plain values.
@@ -95,6 +96,7 @@ class Output:
         file = self.folder / ENVIRONMENT
         here = {
             **environment(device),
+            **origin,
             "archive": {
                 "file": config.data.file,
                 "md5": archive,

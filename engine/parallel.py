@@ -3,6 +3,7 @@
 Started without it a run is one process, for which everything here changes nothing.
 """
 
+import contextlib
 import os
 
 import paddle
@@ -33,6 +34,14 @@ def join():
 def average_gradients(model):
     """Return the model to train through: its backward pass leaves the mean of all processes' gradients."""
     return paddle.DataParallel(model) if size() > 1 else model
+
+
+def not_averaging(network):
+    """Return the context of a forward and backward pass whose gradients wait for those of a later one, to be averaged.
+
+    network: as `average_gradients` returns it.
+    """
+    return network.no_sync() if size() > 1 else contextlib.nullcontext()
 
 
 def total(tensor):

@@ -6,7 +6,7 @@ import shlex
 from data import DataError
 from data.download import md5sum
 
-from . import build, config as configs, parallel, resume, state as states
+from . import build, config as configs, parallel, pretrained, resume, state as states
 from .checkpoint import CheckpointError, load
 from .errors import Stopped, UserError
 from .output import Output
@@ -25,7 +25,8 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
         extending: allow a resumed run more epochs than it was planned for.
 
     Raises:
-        UserError: the device, the data, the output folder or its checkpoints cannot be used as the config says.
+        UserError: the device, the data, the weights to start from, the output folder or its checkpoints cannot be
+            used as the config says.
         Stopped: a signal came; the run is saved.
     """
     output, writes = Output(config.output_dir), parallel.rank() == 0
@@ -37,14 +38,17 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
-    total_steps = len(train_loader) * config.train.epochs
-    state = build.build_state(config, build.build_precision(config, device), total_steps)
+    steps = build.steps_an_epoch(config, train_loader)
+    state = build.build_state(config, build.build_precision(config, device), steps * config.train.epochs)
+    told, origin = [], {}
+    if not resuming:  # else the checkpoint has the weights, and the file may be gone
+        told, origin = pretrained.start(state["model"], config.train.pretrained, config.train.pretrained_resample)
     about = {"config": configs.flatten(config), "archive": md5sum(config.data.file), "processes": parallel.size()}
     checkpoints = resume.Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
         if writes:
             lock = stack.enter_context(output.lock())
-        notes, position = _go_on(state, checkpoints, extending) if resuming else ([], None)
+        notes, position = _go_on(state, checkpoints, extending) if resuming else (told, None)
         if not parallel.agree(int(resuming), state["epoch"], state["step"]):  # also waits until all have read
             raise UserError(
                 f"output_dir: the processes of this run do not read the same in {output.folder}: "
@@ -55,11 +59,11 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            provenance = output.describe(config, device, about["archive"], dataset.classes)
+            provenance = output.describe(config, device, about["archive"], dataset.classes, origin)
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         else:
             records = NoRecords()
-        for note in (*_introduction(config, device, state, dataset, len(train_loader)), *notes):
+        for note in (*_introduction(config, device, state, dataset, steps), *notes):
             records.info(note)
         if writes and lock.warning:
             records.warn(lock.warning)
@@ -75,6 +79,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 checkpoints,
                 stop,
                 epochs=config.train.epochs,
+                accumulate=config.train.accumulate,
                 seed=config.train.seed,
                 log_interval=config.train.log_interval,
                 save_every_steps=config.train.save_every_steps,
@@ -146,10 +151,12 @@ def _refuse_changes(saved, now, extending):
 def _introduction(config, device, state, dataset, steps):
     """Lines that say what is about to run on what."""
     yield f"Device: {describe_device(device)}, computing in {state['precision'].describe()}"
-    if parallel.size() > 1:
+    processes, accumulate, batch_size = parallel.size(), config.train.accumulate, config.data.batch_size
+    if processes > 1 or accumulate > 1:
+        batches = f"{accumulate} batches" if accumulate > 1 else "batches"
         yield (
-            f"Processes: {parallel.size()}, each with batches of {config.data.batch_size}: "
-            f"{parallel.size() * config.data.batch_size} pictures a step, at the learning rate that the config has"
+            f"Processes: {processes}, each with {batches} of {batch_size}: "
+            f"{processes * accumulate * batch_size} pictures a step, at the learning rate that the config has"
         )
     yield (
         f"Model: {config.model.name}, {sum(int(p.size) for p in state['model'].parameters()):,} parameters; "

@@ -17,13 +17,27 @@ import paddle
 from . import checkpoint, parallel, resume
 from .amp import MixedPrecision
 from .metrics import Meter
-from .optimizer import Adam
+from .optimizer import build_optimizer
+from .schedule import build_schedule
 
 
-def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
-    """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
-    schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
-    optimizer = Adam(schedule, model.parameters(), l2=weight_decay)
+def new_state(
+    model,
+    *,
+    learning_rate,
+    weight_decay,
+    total_steps,
+    precision=None,
+    optimizer="Adam",
+    warmup_steps=0,
+    layer_decay=1.0,
+    clip_norm=0.0,
+):
+    """Return the state of a run of `total_steps` that has not begun; see `build_schedule` and `build_optimizer`."""
+    schedule = build_schedule(learning_rate, total_steps, warmup_steps)
+    optimizer = build_optimizer(
+        optimizer, schedule, model, weight_decay=weight_decay, layer_decay=layer_decay, clip_norm=clip_norm
+    )
     precision = precision or MixedPrecision()
     precision.convert(model, optimizer)
     return {
@@ -105,4 +119,4 @@ def restore(state, folder):
 
 def follow_new_cosine(state):
     """Set the learning rate to what the schedule, now planned for more steps, has at this one."""
-    state["schedule"].step(state["step"])  # given a step, Paddle takes the closed form
+    state["schedule"].step(state["step"])  # given a step, Paddle takes the cosine's closed form

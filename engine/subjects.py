@@ -262,7 +262,7 @@ class Ours(Subject):
         """One step of the trainer's loop, its records left out; return the loss."""
         from .trainer import train_step
 
-        return train_step(self.state, images, labels, self.criterion)[0]
+        return train_step(self.state, [(images, labels)], self.criterion)[0]
 
     def pipeline(self):
         batches, data = self._batches()

@@ -45,6 +45,7 @@ def fit(
     stop,
     *,
     epochs,
+    accumulate=1,
     seed,
     log_interval,
     save_every_steps,
@@ -86,6 +87,7 @@ def fit(
                 records,
                 after_step,
                 epochs=epochs,
+                accumulate=accumulate,
                 seed=seed,
                 log_interval=log_interval,
                 histogram_interval=histogram_interval,
@@ -114,28 +116,31 @@ def fit(
     parallel.wait()
 
 
-def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, seed, log_interval, histogram_interval=0):
+def train_one_epoch(
+    state, loader, criterion, records, after_step, *, epochs, seed, log_interval, accumulate=1, histogram_interval=0
+):
     """Train on what the epoch has left; between two log points nothing is read back from the device.
 
+    A step takes `accumulate` batches; those at the end of the epoch that do not make a step are dropped.
     `after_step(logged)` is called after each step, when the state is that of a whole number of steps.
     """
-    epoch, steps, meter = state["epoch"] + 1, len(loader), state["meter"]
-    loader.batch_sampler.set_epoch(state["epoch"], start=state["iteration"])
+    epoch, steps, meter = state["epoch"] + 1, len(loader) // accumulate, state["meter"]
+    loader.batch_sampler.set_epoch(state["epoch"], start=state["iteration"] * accumulate)
     state["model"].train()
     clock = _Clock()
     bar = tqdm(
-        loader,
+        zip(*[iter(loader)] * accumulate, strict=False),  # one iterator so many times: that many batches at once
         desc=f"epoch {epoch}/{epochs}",
         initial=state["iteration"],
         total=steps,
         leave=False,
         disable=not has_progress_bar(),
     )
-    for images, labels in bar:
+    for batches in bar:
         clock.batch_is_here()
         iteration, seen, rate = state["iteration"], state["step"], state["optimizer"].get_lr()
         seed_step(seed, seen, parallel.rank())
-        loss, logits = train_step(state, images, labels, criterion)
+        loss, logits, labels = train_step(state, batches, criterion)
         meter.update(loss, logits, labels)
         state["iteration"], state["step"] = iteration + 1, seen + 1
         clock.step_is_done(len(labels) * parallel.size())
@@ -211,21 +216,34 @@ def save_to_resume(state, checkpoints, records, prefix=""):
         checkpoints.save(weights, optimizer, rest, epoch=state["epoch"], step=state["step"], prefix=prefix)
 
 
-def train_step(state, images, labels, criterion):
-    """Move the weights by one batch; return its loss (a scalar) and logits [B, classes], still on the device.
+def train_step(state, batches, criterion):
+    """Move the weights by the mean gradients of batches [(images, labels), ...] of one size; these stay until the next.
 
-    The batch's gradients stay until the next step clears them.
+    Returns:
+        the mean loss (a scalar), all logits [pictures, classes] and labels [pictures], still on the device.
     """
-    precision, optimizer = state["precision"], state["optimizer"]
+    scaler, optimizer, (*others, last) = state["precision"].scaler, state["optimizer"], batches
     optimizer.clear_grad()
-    with precision.autocast():
+    with parallel.not_averaging(state["network"]):
+        done = [_backward(state, batch, criterion, len(batches)) for batch in others]
+    done.append(_backward(state, last, criterion, len(batches)))
+    scaler.step(optimizer)
+    scaler.update()
+    state["schedule"].step()
+    if len(batches) == 1:
+        return done[0]
+    losses, logits, labels = zip(*done, strict=True)
+    return paddle.stack(losses).mean(), paddle.concat(logits), paddle.concat(labels)
+
+
+def _backward(state, batch, criterion, batches):
+    """Add a batch's share of the gradients of so many; return its loss, logits and labels."""
+    images, labels = batch
+    with state["precision"].autocast():
         logits = state["network"](images)
     loss = criterion(logits.astype("float32"), labels)
-    precision.scaler.scale(loss).backward()
-    precision.scaler.step(optimizer)
-    precision.scaler.update()
-    state["schedule"].step()
-    return loss, logits
+    state["precision"].scaler.scale(loss / batches if batches > 1 else loss).backward()
+    return loss, logits, labels
 
 
 def evaluate(model, loader, criterion, num_classes, precision=None, check=None):

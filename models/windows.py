@@ -70,9 +70,17 @@ def relative_position_index(ws):
     ((dy + ws//2) mod R) * R + ((dx + ws//2) mod R): the official order, which wraps around. Pairs with the regional
     token get R * R, one past the table: they have no relative position.
     """
-    R = 2 * ws - 1
+    R, place = 2 * ws - 1, table_order(ws)
     y, x = np.divmod(np.arange(ws * ws), ws)
     dy, dx = y[None, :] - y[:, None], x[None, :] - x[:, None]
     index = np.full([1 + ws * ws, 1 + ws * ws], R * R, dtype="int64")
-    index[1:, 1:] = (dy + ws // 2) % R * R + (dx + ws // 2) % R
+    index[1:, 1:] = place[dy + ws - 1] * R + place[dx + ws - 1]
     return index.reshape(-1)
+
+
+def table_order(ws):
+    """Say where the offsets -(ws - 1) .. ws - 1 stand along either side of the `rel_pos` table.
+
+    -> int numpy [2 ws - 1]
+    """
+    return (np.arange(1 - ws, ws) + ws // 2) % (2 * ws - 1)

@@ -111,7 +111,7 @@ def test_the_loss_sees_float32_whatever_the_model_gives():
 
     state = new_state(Model(), learning_rate=0.1, weight_decay=0.0, total_steps=4)
     images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
-    train_step(state, images, labels, criterion)
+    train_step(state, [(images, labels)], criterion)
     evaluate(state["model"], [(images, labels)], criterion, 3)
     assert seen == [paddle.float32, paddle.float32]
 
@@ -128,7 +128,8 @@ def test_a_run_says_what_it_computes_in(calls, level, device, words):
     assert MixedPrecision(level, "bfloat16", device).describe() == words
 
 
-def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step():
+@pytest.mark.parametrize(("name", "clip_norm", "accumulate"), [("Adam", 0, 1), ("Adam", 0.1, 2), ("AdamW", 0.1, 2)])
+def test_a_step_scales_each_loss_for_its_backward_pass_and_lets_the_scaler_step(name, clip_norm, accumulate):
     class Scaler:
         """Scales by 8, takes it out again, and writes down the order."""
 
@@ -148,19 +149,20 @@ def test_a_step_scales_the_loss_for_the_backward_pass_and_lets_the_scaler_step()
         def update(self):
             self.done.append("update")
 
-    images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
+    batches = [(paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])) for _ in range(accumulate)]
     results = []
     scaler = Scaler()
     for scaled in (False, True):
         paddle.seed(1)
         model = paddle.nn.Linear(6, 3)
         model.num_classes = 3
-        state = new_state(model, learning_rate=0.1, weight_decay=0.01, total_steps=4)
+        options = {"optimizer": name, "clip_norm": clip_norm}
+        state = new_state(model, learning_rate=0.1, weight_decay=0.01, total_steps=4, **options)
         if scaled:
             state["precision"].scaler = scaler
-        loss, _ = train_step(state, images, labels, LabelSmoothingCrossEntropy())
+        loss, *_ = train_step(state, batches, LabelSmoothingCrossEntropy())
         results.append((loss.item(), model.weight.numpy().tolist()))
-    assert scaler.done == ["scale", "step", "update"]
+    assert scaler.done == [*["scale"] * accumulate, "step", "update"]
     assert results[0] == results[1]  # 8 is a power of two: nothing is rounded
 
 

@@ -106,6 +106,34 @@ def test_a_static_model_at_o2_is_refused():
         build.make_static(None, 32, SimpleNamespace(level="O2"))
 
 
+def test_the_state_gets_the_configs_optimizer_and_a_warmup_in_steps():
+    values = ["name=AdamW", "weight_decay=0.3", "warmup_epochs=1.5", "layer_decay=0.8", "clip_norm=2"]
+    config = configs.load(MICRO, ["train.epochs=5", *(f"optimizer.{value}" for value in values)])
+    state = build.build_state(config, MixedPrecision(), total_steps=5 * 10)
+    optimizer, rates = state["optimizer"], []
+    for _ in range(17):
+        rates.append(state["schedule"]() / config.optimizer.learning_rate)
+        state["schedule"].step()
+    np.testing.assert_allclose(rates[:16], np.arange(1, 17) / 16)  # 15 steps, and the one that has the whole rate
+    assert rates[16] < 1
+    assert (type(optimizer).__name__, optimizer._weight_decay, optimizer._grad_clip.clip_norm) == ("AdamW", 0.3, 2)
+    assert state["model"].norm.weight.optimize_attr["learning_rate"] == 1
+    assert state["model"].layers[-1].block[-1].norm0.weight.optimize_attr["learning_rate"] == 0.8
+
+
+def test_a_warmup_without_end_is_refused():
+    config = configs.load(MICRO, ["train.epochs=5", "optimizer.warmup_epochs=5"])
+    with pytest.raises(build.UserError, match=r"optimizer.warmup_epochs: 5, but train.epochs: 5: give fewer"):
+        build.build_state(config, MixedPrecision(), total_steps=50)
+
+
+def test_more_batches_a_step_than_an_epoch_has_are_refused():
+    config = configs.load(MICRO, ["train.accumulate=3"])
+    assert build.steps_an_epoch(config, range(8)) == 2
+    with pytest.raises(build.UserError, match=r"train.accumulate: 3, but an epoch has 2 batch"):
+        build.steps_an_epoch(config, range(2))
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_archive_is_downloaded_if_the_config_says_so(tmp_path, monkeypatch, wanted):
     import functools

@@ -7,6 +7,7 @@ import pytest
 
 from engine import checkpoint
 from engine.checkpoint import CheckpointError
+from engine.optimizer import OPTIMIZERS
 from engine.resume import Checkpoints
 from engine.state import new_state, progress, restore, weights_and_optimizer
 from models import build_model
@@ -204,13 +205,13 @@ def test_optimizer_state_is_keyed_by_the_models_names():
         assert [f"{name}.{kind}" in states[0] for name in names] == [True] * len(names)
 
 
-def trained(steps):
+def trained(steps, **options):
     """A state that has made some steps, and one that has made none; the layers of both have other generated names."""
     states = []
     for count in (steps, 0):
         paddle.seed(3)
         layer = model()
-        state = new_state(layer, learning_rate=0.1, weight_decay=1e-4, total_steps=9)
+        state = new_state(layer, learning_rate=0.1, weight_decay=1e-4, total_steps=9, **options)
         for _ in range(count):
             step(state)
         states.append(state)
@@ -224,9 +225,10 @@ def step(state):
     state["schedule"].step()
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps):
-    source, target = trained(steps)
+def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps, optimizer):
+    source, target = trained(steps, optimizer=optimizer, warmup_steps=2, layer_decay=0.8, clip_norm=1.0)
     checkpoint.save({tmp_path / "w.pdparams": source["model"].state_dict()})
     checkpoint.save({tmp_path / "o.pdopt": checkpoint.optimizer_state(source["optimizer"], source["model"])})
     checkpoint.load_weights(target["model"], tmp_path / "w.pdparams")

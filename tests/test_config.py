@@ -61,11 +61,18 @@ def test_tiny_is_the_notebooks_recipe():
         "data.rotation": 20.0,
         "data.holdout": 0,
         "loss.label_smoothing": 0.1,
+        "optimizer.name": "Adam",
         "optimizer.learning_rate": 1e-4,
+        "optimizer.warmup_epochs": 0.0,
+        "optimizer.layer_decay": 1.0,
         "optimizer.weight_decay": 1e-5,
+        "optimizer.clip_norm": 0.0,
         "amp.level": "O0",
         "amp.dtype": "auto",
         "train.epochs": 100,
+        "train.accumulate": 1,
+        "train.pretrained": "",
+        "train.pretrained_resample": False,
         "train.seed": 42,
         "train.log_interval": 10,
         "train.save_every_steps": 0,
@@ -79,10 +86,13 @@ def test_tiny_is_the_notebooks_recipe():
     }
 
 
+BASES = {"tiny_cifar10.yaml", "micro_cifar10.yaml", "finetune_tiny_cifar10.yaml"}
+
+
 def test_other_configs_are_differences_from_tiny():
     for file in CONFIGS:
         if file != TINY:
-            assert yaml.safe_load(file.read_text())["_base_"] in ("tiny_cifar10.yaml", "micro_cifar10.yaml")
+            assert yaml.safe_load(file.read_text())["_base_"] in BASES
 
 
 @pytest.mark.parametrize(
@@ -124,6 +134,8 @@ def test_the_last_override_wins():
         ("data.pipeline=fats", ["data.pipeline: 'fats'", "host"]),
         ("loss.label_smoothing=1", ["loss.label_smoothing: 1.0", "0 or more and below 1"]),
         ("optimizer.learning_rate=0", ["optimizer.learning_rate: 0.0", "above 0"]),
+        ("optimizer.name=adamw", ["optimizer.name: 'adamw'", "one of Adam, AdamW"]),
+        ("optimizer.layer_decay=1.1", ["optimizer.layer_decay: 1.1", "above 0 and 1 or less"]),
         ("optimizer.learning_rate=fast", ["optimizer.learning_rate: 'fast'", "a number"]),
         ("optimizer.learning_rate=.nan", ["optimizer.learning_rate: nan", "a number"]),
         ("model.name=regionvit_tiny", ["model.name: 'regionvit_tiny'", "did you mean 'regionvit_tiny_224'"]),

@@ -60,7 +60,8 @@ def test_training_trajectory_matches_official_implementation():
         seed = golden["input_seed"] + step
         labels = np.random.RandomState(seed).randint(0, 10, golden["batch"])
         rates.append(state["optimizer"].get_lr())
-        loss, _ = train_step(state, picture(seed, 224, 224, golden["batch"]), paddle.to_tensor(labels), criterion)
+        batch = picture(seed, 224, 224, golden["batch"]), paddle.to_tensor(labels)
+        loss, *_ = train_step(state, [batch], criterion)
         losses.append(loss.item())
     model.eval()
     with paddle.no_grad():

@@ -129,6 +129,17 @@ def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path):
     assert len(list((pair / "vdl").iterdir())) == 1
 
 
+def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, archive, tmp_path):
+    settings = arguments(archive, tmp_path / "small", "data.batch_size=4", "train.accumulate=2")
+    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    assert status == 0, printed
+    one, two = (checkpoint.read(folder / "final_model.pdparams") for folder in (pair, tmp_path / "small"))
+    for key in one:
+        np.testing.assert_allclose(two[key], one[key], atol=5e-4)
+    log = (tmp_path / "small" / "train.log").read_text()
+    assert "Processes: 2, each with 2 batches of 4: 16 pictures a step, at the learning rate that the config has" in log
+
+
 def test_another_number_of_processes_cannot_resume(pair):
     done = subprocess.run([sys.executable, "train.py", "--resume", pair], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2

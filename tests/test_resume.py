@@ -37,6 +37,18 @@ from engine.resume import FILES, LATEST, MANIFEST, Checkpoints
 RANDOM = ["model.drop_rate=0.1", "model.drop_path_rate=0.1", "records.histograms=1", "train.prediction_interval=1"]
 
 
+# All that an optimizer can be given, and steps of two batches; an epoch has six as without it.
+STEPS = [
+    "optimizer.name=AdamW",
+    "optimizer.weight_decay=0.05",
+    "optimizer.warmup_epochs=0.5",
+    "optimizer.layer_decay=0.8",
+    "optimizer.clip_norm=1",
+    "train.accumulate=2",
+    "data.batch_size=8",
+]
+
+
 pytestmark = pytest.mark.usefixtures("nano", "no_figures")
 
 
@@ -107,6 +119,17 @@ def newest(output):
 @pytest.mark.parametrize(("pipeline", "step"), [("host", 2), ("host", 6), ("fast", 0), ("fast", 5), ("fast", 11)])
 def test_resume_is_bit_exact(pipeline, step, stopped, whole, monkeypatch):
     overrides = (f"data.pipeline={pipeline}", *RANDOM)
+    output = stopped(step, *overrides)
+    assert newest(output).name == f"epoch_{step // 6:04}_step_{step + 1:08}"
+    resume(monkeypatch, output)
+    assert_same_run(output, whole(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "workers", "step"), [("host", 0, 1), ("host", 2, 7), ("fast", 0, 5), ("fast", 2, 11)]
+)
+def test_resume_is_bit_exact_with_all_that_a_step_can_be(pipeline, workers, step, stopped, whole, monkeypatch):
+    overrides = (f"data.pipeline={pipeline}", f"data.num_workers={workers}", *RANDOM, *STEPS)
     output = stopped(step, *overrides)
     assert newest(output).name == f"epoch_{step // 6:04}_step_{step + 1:08}"
     resume(monkeypatch, output)
@@ -287,6 +310,15 @@ def test_a_key_newer_than_the_run_has_its_default_there(whole, tmp_path, monkeyp
     assert "model.drop_rate: 0.5, but the run was started with 0.0" in capsys.readouterr().err
 
 
+def test_a_longer_run_keeps_its_warmup(whole, tmp_path, monkeypatch):
+    output = shutil.copytree(whole(*STEPS), tmp_path / "run")
+    resume(monkeypatch, output, "-o", "train.epochs=3", "--extend")
+    rates = {step: rate for step, _, split, rate, *_ in points(output) if split == "train"}
+    assert [rates[step] for step in (0, 4, 12)] == pytest.approx(
+        [1e-3 / 4, 1e-3 * (1 + np.cos(np.pi / 9)) / 2, 1e-3 * (1 + np.cos(np.pi * 9 / 15)) / 2]
+    )
+
+
 def test_extending_is_bit_exact_too(whole, tmp_path, monkeypatch):
     extending = ("-o", "train.epochs=3", "--extend")
     once, twice = (shutil.copytree(whole(), tmp_path / name) for name in ("once", "twice"))
@@ -323,6 +355,7 @@ OTHER = {
     "model.padding_mask": "exact",
     "data.pipeline": "host",
     "loss.label_smoothing": 0.2,
+    "optimizer.name": "AdamW",
     "amp.level": "O1",
     "amp.dtype": "float16",
     "train.to_static": "true",

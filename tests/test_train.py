@@ -25,6 +25,7 @@ from engine.history import COLUMNS, Point, read_history
 from engine.predictions import Predictions
 from engine.runtime import gpu_memory
 from engine.state import gradient_norm
+from models import build_model
 
 pytestmark = pytest.mark.usefixtures("nano")
 
@@ -364,7 +365,15 @@ def test_bad_arguments_are_one_line(arguments, monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-SMALL_ENOUGH = {"tiny_cifar10", "micro_cifar10", "digits_demo"}
+SMALL_ENOUGH = {"tiny_cifar10", "micro_cifar10", "digits_demo", "finetune_tiny_cifar10"}
+OFFICIAL = {"Ti": "tiny", "S": "small", "M": "medium", "B": "base"}
+
+
+def official(file):
+    """Make random weights of the variant and the 1,000 classes that an official file of that name has."""
+    model = build_model(f"regionvit_{OFFICIAL[file.stem.removeprefix('RegionViT-')]}_224", num_classes=1000)
+    checkpoint.save({file: model.state_dict()})
+    return file
 
 
 @pytest.mark.parametrize(
@@ -375,8 +384,12 @@ SMALL_ENOUGH = {"tiny_cifar10", "micro_cifar10", "digits_demo"}
     ],
 )
 def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
-    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=2, test=2))
-    overrides = ["data.batch_size=2", "train.epochs=1"]
+    wanted, overrides = configs.load(config).train, ["data.batch_size=2", "train.epochs=1"]
+    if wanted.pretrained:
+        file = official(tmp_path / Path(wanted.pretrained).name)
+        overrides += [f"train.pretrained={file}", "optimizer.warmup_epochs=0.5"]  # the only epoch is no warm-up
+    pictures = archives.members(train=2 * wanted.accumulate, test=2)
+    archive = archives.write(tmp_path / "cifar.tar.gz", pictures)
     train(monkeypatch, archive, tmp_path / "run", *overrides, config=config)
     points = read_history(tmp_path / "run" / "history.csv")
     assert [(p.step, p.split) for p in points] == [(0, "train"), (1, "val")]

@@ -1,0 +1,76 @@
+"""Weights that a new run starts from instead of random ones: those of another run, or official ones."""
+
+from pathlib import Path
+
+from . import checkpoint, parallel, resample
+from .checkpoint import CheckpointError
+from .errors import UserError
+from .files import sha256sum
+
+HEAD = ("head.weight", "head.bias")
+
+
+def start(model, file, resampling=False):
+    """Give a new model the weights of a file; "" leaves it as it is.
+
+    A head for another number of classes, or none in the file, leaves the model's own freshly initialised.
+
+    Args:
+        resampling: take weights of another window size, or without PEG, too; see `resample.fit`.
+
+    Returns:
+        lines that tell what became of the weights, and what to note of where they come from.
+
+    Raises:
+        UserError: the file is missing or damaged, or does not fit; lists what. The model is then what it was.
+    """
+    if not file:
+        if resampling:
+            raise UserError("train.pretrained_resample: true, but no weights to resample: give train.pretrained=FILE")
+        return [], {}
+    if not Path(file).exists():
+        raise UserError(
+            f"train.pretrained: {file}: no such file of weights: official ones are made into one by "
+            "tools/convert_weights.py (see the README)"
+        )
+    try:
+        notes = _load(model, file, resampling)
+    except CheckpointError as error:
+        raise CheckpointError(f"train.pretrained: {error}") from error
+    checksum = sha256sum(file)
+    if not parallel.agree(int(checksum[:15], 16)):
+        raise UserError(f"train.pretrained: {file} is not the same for all processes of this run: copy one to all")
+    return notes, {"pretrained_sha256": checksum}
+
+
+def _load(model, file, resampling):
+    arrays, expected = checkpoint.first_names(checkpoint.read(file), file), dict(model.named_parameters())
+    checkpoint.check_finite(arrays, file)
+    lines = [f"Weights: those in {file}"]
+    if reason := _why_a_new_head(arrays, expected, file):
+        lines.append(f"{', '.join(HEAD)}: newly initialised: {reason}")
+        for key in HEAD:
+            arrays.pop(key, None)
+            del expected[key]
+    fitted, what_was_done = resample.fit(arrays, expected)
+    if resampling:
+        arrays = fitted
+        lines += what_was_done
+    if problems := checkpoint.misfits(arrays, expected):
+        hint = "" if checkpoint.misfits(fitted, expected) else ", or train.pretrained_resample=true: then they fit"
+        raise CheckpointError(
+            f"{file} does not fit the model: {checkpoint.described(problems)}; "
+            f"use the config that these weights are of{hint}"
+        )
+    checkpoint.assign(expected, arrays)
+    return lines
+
+
+def _why_a_new_head(arrays, expected, file):
+    weight, bias = (arrays[key].shape if key in arrays else None for key in HEAD)
+    width, classes = expected[HEAD[0]].shape
+    if weight is None and bias is None:
+        return f"not in {file}"
+    if bias and weight == (width, *bias) and bias != (classes,):
+        return f"{bias[0]} classes in {file}, {classes} here"
+    return None
