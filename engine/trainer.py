@@ -51,10 +51,12 @@ def fit(
     prediction_interval,
     histogram_interval,
     dataset,
+    mixing=None,
 ):
     """Train up to `epochs`, from wherever the state is, validating after each; leave checkpoints, curves and records.
 
-    The dataset is what the loaders' pictures come from; all processes validate on parts of `dataset.val`.
+    The dataset is what the loaders' pictures come from; all processes validate on parts of `dataset.val`. `mixing`, a
+    `Mixing`, is for training batches alone.
 
     Raises:
         Stopped: a signal came, `Diverged`: the loss is not finite, `DataError`: a worker died; the state is saved then.
@@ -89,6 +91,7 @@ def fit(
                 seed=seed,
                 log_interval=log_interval,
                 histogram_interval=histogram_interval,
+                mixing=mixing,
             )
             check = stop.check if parallel.size() == 1 else None
             result = evaluate(state["model"], val_loader, criterion, len(dataset.classes), state["precision"], check)
@@ -114,7 +117,19 @@ def fit(
     parallel.wait()
 
 
-def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, seed, log_interval, histogram_interval=0):
+def train_one_epoch(
+    state,
+    loader,
+    criterion,
+    records,
+    after_step,
+    *,
+    epochs,
+    seed,
+    log_interval,
+    histogram_interval=0,
+    mixing=None,
+):
     """Train on what the epoch has left; between two log points nothing is read back from the device.
 
     `after_step(logged)` is called after each step, when the state is that of a whole number of steps.
@@ -135,6 +150,8 @@ def train_one_epoch(state, loader, criterion, records, after_step, *, epochs, se
         clock.batch_is_here()
         iteration, seen, rate = state["iteration"], state["step"], state["optimizer"].get_lr()
         seed_step(seed, seen, parallel.rank())
+        if mixing:
+            images, labels = mixing(images, labels, seed, seen, parallel.rank())
         loss, logits = train_step(state, images, labels, criterion)
         meter.update(loss, logits, labels)
         state["iteration"], state["step"] = iteration + 1, seen + 1
