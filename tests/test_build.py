@@ -54,6 +54,19 @@ def test_the_loaders_get_the_configs_values(tmp_path):
     assert train.dataset[0, 0][0].shape == val.dataset[0][0].shape == (3, 40, 40)
 
 
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_pictures_to_validate_on_are_untouched_by_all_ingredients(tmp_path, pipeline):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
+    values = [f"data.file={archive}", f"data.pipeline={pipeline}", "data.batch_size=4"]
+    ingredients = ["data.randaugment=2", "data.random_erasing=1", "data.mixup=1", "data.cutmix=1"]
+    loaders = []
+    for config in (configs.load(MICRO, values), configs.load(MICRO, values + ingredients)):
+        loaders.append(build.build_val_loader(config, build.build_dataset(config)))
+    for (images, labels), (same, same_labels) in zip(*loaders, strict=True):
+        np.testing.assert_array_equal(images.numpy(), same.numpy())
+        np.testing.assert_array_equal(labels.numpy(), same_labels.numpy())
+
+
 def test_the_fast_loaders_get_the_configs_values(tmp_path):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
     values = ["data.pipeline=fast", "data.batch_size=7", "data.num_workers=3", "data.image_size=40", "train.seed=5"]

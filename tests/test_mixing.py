@@ -1,9 +1,11 @@
+import archives
 import numpy as np
 import paddle
 import pytest
+from runs import points, train
 from scipy import stats
 
-from engine import mixing
+from engine import build, checkpoint, config as configs, figures, mixing, trainer
 from engine.mixing import Mix, Mixing
 
 B, CLASSES, HEIGHT, WIDTH = 6, 5, 20, 24
@@ -104,3 +106,28 @@ def test_a_mix_depends_on_seed_step_and_process_and_on_nothing_else():
         made.append(of(*key))
         np.testing.assert_array_equal(made[-1], of(*key))
     assert len({picture.tobytes() for picture in made}) == 4
+
+
+def test_a_run_learns_from_mixed_batches_and_is_validated_on_plain_ones(nano, tmp_path, monkeypatch):
+    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=50, test=21))
+    learnt, output = [], tmp_path / "run"
+
+    def step(state, images, labels, criterion, original=trainer.train_step):
+        learnt.append((images.numpy(), labels.numpy()))
+        return original(state, images, labels, criterion)
+
+    monkeypatch.setattr(trainer, "train_step", step)
+    monkeypatch.setattr(figures, "ON_DASHBOARD", ())
+    train(monkeypatch, archive, output, "data.mixup=0.8", "data.cutmix=1", "train.epochs=1")
+    assert "Training batches are mixed" in (output / "train.log").read_text()
+    config = configs.load(output / "config.yaml")
+    dataset, model, how = build.build_dataset(config), build.build_model(config), Mixing(0.8, 1.0, 10)
+    for i, (batch, plain) in enumerate(zip(learnt, build.build_train_loader(config, dataset), strict=True)):
+        for ours, expected in zip(batch, how(*plain, config.train.seed, i, rank=0), strict=True):
+            np.testing.assert_array_equal(ours, expected.numpy())
+    checkpoint.load_weights(model, output / "final_model.pdparams")
+    val_loader = build.build_val_loader(
+        configs.load(output / "config.yaml", ["data.mixup=0", "data.cutmix=0"]), dataset
+    )
+    result = trainer.evaluate(model, val_loader, build.build_criterion(config), 10)
+    assert points(output)[-1][4:] == (result["loss"], result["top1"])
