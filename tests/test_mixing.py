@@ -126,8 +126,5 @@ def test_a_run_learns_from_mixed_batches_and_is_validated_on_plain_ones(nano, tm
         for ours, expected in zip(batch, how(*plain, config.train.seed, i, rank=0), strict=True):
             np.testing.assert_array_equal(ours, expected.numpy())
     checkpoint.load_weights(model, output / "final_model.pdparams")
-    val_loader = build.build_val_loader(
-        configs.load(output / "config.yaml", ["data.mixup=0", "data.cutmix=0"]), dataset
-    )
-    result = trainer.evaluate(model, val_loader, build.build_criterion(config), 10)
+    result = trainer.evaluate(model, build.build_val_loader(config, dataset), build.build_criterion(config), 10)
     assert points(output)[-1][4:] == (result["loss"], result["top1"])
