@@ -1,9 +1,11 @@
 """The fast pipeline: the notebook's pictures, many times sooner, by `data.augment`.
 
 An epoch's parameters are drawn at once, so what a picture becomes depends on (seed, epoch, index) alone. On a CPU
-threads make uint8 batches; on a GPU the pictures live on the device and are augmented there.
+threads make uint8 batches; on a GPU the pictures live on the device and are augmented there (after RandAugment, which
+threads do on the host; then they come from there batch by batch, 3 KB each).
 """
 
+import functools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,22 +13,20 @@ import cv2
 import numpy as np
 import paddle
 import paddle.nn.functional as F
-from paddle.io import Dataset
 
-from . import augment
-from .host import EvaluationPictures, normalise, unnormalise
+from . import augment, erasing
+from .host import EpochPictures, EvaluationPictures, normalise, unnormalise
 
 AUGMENTATION = 1  # tells the seed of parameters from the seed of the order; 0 would not: numpy ignores trailing zeros
 AHEAD = 2  # batches that lie ready beyond those in the works
 
 
-class AugmentedPictures(Dataset):
+class AugmentedPictures(EpochPictures):
     """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
 
     def __init__(self, split, image_size, seed, augmentation, make):
-        super().__init__()
-        self.split, self.image_size, self.seed = split, image_size, seed
-        self.augmentation, self.make = augmentation, make
+        super().__init__(split, image_size, seed, augmentation)
+        self.make = make
         self._epoch, self._params = None, None
 
     def params(self, epoch):
@@ -39,28 +39,27 @@ class AugmentedPictures(Dataset):
 
     def __getitem__(self, key):
         epoch, index = key
-        image = self.make(self.split.images[[index]], self.params(epoch)[[index]], self.image_size)[0]
-        return normalise(image), self.split.labels[index]
-
-    def __len__(self):
-        return len(self.split)
+        image = self.make(self.before(epoch, [index]), self.params(epoch)[[index]], self.image_size)[0]
+        return erasing.erase(normalise(image), self.boxes(epoch)[index]), self.split.labels[index]
 
 
 class FastTrainLoader:
     """Batches (pictures float32 [batch, 3, size, size], labels int64 [batch]), augmented and normalised.
 
     Args:
-        num_workers: threads that make batches on a CPU; 0 works in the calling one. Changes no picture.
-        on_device: keep the split on Paddle's current device and augment there; no thread is started.
+        num_workers: threads that make batches on a CPU, or RandAugment's part of them for another device; 0 works in
+            the calling one. Changes no picture.
+        on_device: keep the split on Paddle's current device and augment there.
     """
 
     def __init__(self, split, batch_sampler, *, image_size, num_workers, seed, augmentation, on_device):
         make = _by_ops if on_device else augment.apply_cv2
         self.dataset = AugmentedPictures(split, image_size, seed, augmentation, make)
         self.batch_sampler = batch_sampler
-        self.num_workers, self.on_device = num_workers, on_device
+        self.num_workers, self.on_device, self.erases = num_workers, on_device, augmentation.erasing > 0
         if on_device:
-            self._images, self._labels = paddle.to_tensor(split.images), paddle.to_tensor(split.labels)
+            self._images = None if augmentation.randaugment else paddle.to_tensor(split.images)
+            self._labels = paddle.to_tensor(split.labels)
 
     def __len__(self):
         return len(self.batch_sampler)
@@ -70,28 +69,36 @@ class FastTrainLoader:
 
     def _computed(self):
         """Batches made by threads, in order; the threads end with the iteration, however it ends."""
-        split, size = self.dataset.split, self.dataset.image_size
-        params, order = self.dataset.params(self.batch_sampler.epoch), self.batch_sampler.indices()
+        dataset, epoch, order = self.dataset, self.batch_sampler.epoch, self.batch_sampler.indices()
+        params, boxes = dataset.params(epoch), dataset.boxes(epoch)
 
         def make(indices):  # without Paddle: its operators belong to the calling thread
-            return _planes(augment.apply_cv2(split.images[indices], params[indices], size))
+            return _planes(augment.apply_cv2(dataset.before(epoch, indices), params[indices], dataset.image_size))
 
         for indices, images in zip(order, _in_threads(make, order, self.num_workers), strict=True):
-            levels = paddle.to_tensor(images).astype("float32")
-            yield augment.normalise_levels(levels), paddle.to_tensor(split.labels[indices])
+            images = augment.normalise_levels(paddle.to_tensor(images).astype("float32"))
+            if self.erases:
+                images = erasing.erase_batch(images, paddle.to_tensor(boxes[indices], "float32"))
+            yield images, paddle.to_tensor(dataset.split.labels[indices])
 
     def _launched(self):
         """Batches whose operators are queued on the device, one ahead of the batch in use."""
-        size, order = self.dataset.image_size, self.batch_sampler.indices()
-        params = self.dataset.params(self.batch_sampler.epoch)[order.ravel()].upload()
+        dataset, epoch, order = self.dataset, self.batch_sampler.epoch, self.batch_sampler.indices()
+        params = dataset.params(epoch)[order.ravel()].upload()
+        boxes = paddle.to_tensor(dataset.boxes(epoch)[order.ravel()], "float32")
+        before = functools.partial(dataset.before, epoch)
+        on_host = _in_threads(before, order, self.num_workers) if self._images is None else None
         steps, batch_size = order.shape
         order = paddle.to_tensor(order.ravel())
 
         def launch(step):
             now = slice(step * batch_size, (step + 1) * batch_size)
             # Paddle's documentation has uint8 for the CPU alone, its sources for the GPU too.
-            images, labels = (paddle.gather(x, order[now]) for x in (self._images, self._labels))
-            return augment.apply_ops(images, params[now], size), labels
+            images = paddle.to_tensor(next(on_host)) if on_host else paddle.gather(self._images, order[now])
+            images = augment.apply_ops(images, params[now], dataset.image_size)
+            if self.erases:
+                images = erasing.erase_batch(images, boxes[now])
+            return images, paddle.gather(self._labels, order[now])
 
         ready = None
         for step in range(steps):

@@ -11,6 +11,8 @@ import numpy as np
 from paddle.io import Dataset
 from paddle.vision import transforms as T
 
+from . import erasing, randaugment
+
 # ImageNet's channel means and deviations, which the notebook uses for CIFAR-10 too; RGB, for values in 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -23,6 +25,9 @@ class Augmentation:
     crop: float = 0.6  # the least share of a picture's area that is kept
     jitter: float = 0.2  # of brightness, contrast and saturation
     rotation: float = 20.0  # degrees to either side
+    randaugment: int = 0  # operations a picture
+    magnitude: float = 9.0  # of these, 0 to 10
+    erasing: float = 0.0  # the probability of it
 
 
 AS_THE_NOTEBOOK = Augmentation()
@@ -62,21 +67,46 @@ def unnormalise(images):
     return (images * 255).round().clip(0, 255).astype(np.uint8)
 
 
-class TrainingPictures(Dataset):
-    """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
+class EpochPictures(Dataset):
+    """Pictures of a split as each epoch has them; what every pipeline does before and after the notebook's transforms.
+
+    It is drawn an epoch at once, so that it depends on (seed, epoch, index) alone.
+    """
 
     def __init__(self, split, image_size, seed, augmentation):
         super().__init__()
-        self.split, self.seed = split, seed
+        self.split, self.image_size, self.seed, self.augmentation = split, image_size, seed, augmentation
+
+    def operations(self, epoch):
+        """Return RandAugment's operations on each picture, as `randaugment.sample` does."""
+        return randaugment.operations(self.seed, epoch, len(self), self.augmentation.randaugment)
+
+    def boxes(self, epoch):
+        """Return what is erased of each picture, as `erasing.sample` does."""
+        return erasing.boxes(self.seed, epoch, len(self), self.image_size, self.augmentation.erasing)
+
+    def before(self, epoch, indices):
+        """Return pictures of the archive as they are given to the transforms: uint8 [n, 32, 32, 3]."""
+        operations = self.operations(epoch)[indices]
+        return randaugment.randaugment(self.split.images[indices], operations, self.augmentation.magnitude)
+
+    def __len__(self):
+        return len(self.split)
+
+
+class TrainingPictures(EpochPictures):
+    """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
+
+    def __init__(self, split, image_size, seed, augmentation):
+        super().__init__(split, image_size, seed, augmentation)
         self.transform = training_transform(image_size, augmentation)
 
     def __getitem__(self, key):
         epoch, index = key
+        image = self.before(epoch, [index])[0]
         with _randomness_of(self.seed, epoch, index):
-            return self.transform(self.split.images[index]), self.split.labels[index]
-
-    def __len__(self):
-        return len(self.split)
+            image = self.transform(image)
+        return erasing.erase(image, self.boxes(epoch)[index]), self.split.labels[index]
 
 
 class EvaluationPictures(Dataset):

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 from matplotlib.figure import Figure
 
-from data import augment, unnormalise
+from data import augment, randaugment, unnormalise
 
 from . import build
 
@@ -25,18 +25,21 @@ def training_pictures(config, dataset):
 def draw_epochs(config, dataset, index, epochs):
     """Draw a training picture, untouched, and then as each of the first `epochs` epochs of a run sees it.
 
-    Under `fast` each has its parameters below it; `host` draws them inside paddle.vision, which does not tell.
+    Under `fast` each has its parameters below it; `host` draws them inside paddle.vision, which does not tell, but for
+    RandAugment and erasing.
     """
     pictures, split = training_pictures(config, dataset), dataset.train
     tells = config.data.pipeline == "fast"
     images, texts = [split.images[index]], [""]
     for epoch in range(epochs):
         images.append(unnormalise(pictures[epoch, index][0][None])[0])
-        texts.append(describe(pictures.params(epoch)[[index]]) if tells else "")
-    rows = -(-len(images) // COLUMNS)
-    figure = Figure(figsize=(2 * COLUMNS, (3.05 if tells else 2.2) * rows + 0.4), dpi=100, layout="constrained")
+        lines = describe_operations(pictures.operations(epoch)[index])
+        lines += [describe(pictures.params(epoch)[[index]])] if tells else []
+        texts.append("\n".join(lines + describe_box(pictures.boxes(epoch)[index])))
+    rows, lines = -(-len(images) // COLUMNS), max(len(text.splitlines()) for text in texts)
+    figure = Figure(figsize=(2 * COLUMNS, (2.2 + 0.85 / 6 * lines) * rows + 0.4), dpi=100, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08)
-    note = "" if tells else "\nits parameters are drawn inside paddle.vision and not known"
+    note = "" if tells else f"\nits {'other ' * any(texts)}parameters are drawn inside paddle.vision and not known"
     what = f"{split.name}, picture {index}, seed {config.train.seed}, pipeline {config.data.pipeline}{note}"
     figure.suptitle(what, fontsize=9)
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
@@ -89,3 +92,14 @@ def describe(params):
             f"rotated by {params.angle[0]:.1f}°",
         ]
     )
+
+
+def describe_operations(operations):
+    """Tell one picture's operations of RandAugment, a line each."""
+    return [f"{randaugment.NAMES[operation]} {'+' if sign > 0 else '-'}" for operation, sign in operations]
+
+
+def describe_box(box):
+    """Tell what is erased of one picture, in a line if anything is."""
+    top, left, height, width = box
+    return [f"erased {height} x {width} at {top}, {left}"] if height else []

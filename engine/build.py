@@ -12,6 +12,7 @@ from . import parallel
 from .amp import MixedPrecision
 from .errors import UserError
 from .losses import LabelSmoothingCrossEntropy
+from .mixing import Mixing
 from .state import new_state
 
 
@@ -56,7 +57,21 @@ def build_train_loader(config, dataset):
 
 def build_augmentation(config):
     """Return how strongly the config changes training pictures."""
-    return data.Augmentation(config.data.crop, config.data.jitter, config.data.rotation)
+    return data.Augmentation(
+        crop=config.data.crop,
+        jitter=config.data.jitter,
+        rotation=config.data.rotation,
+        randaugment=config.data.randaugment,
+        magnitude=config.data.randaugment_magnitude,
+        erasing=config.data.random_erasing,
+    )
+
+
+def build_mixing(config):
+    """Return how the config mixes training batches, None if it does not."""
+    if config.data.mixup or config.data.cutmix:
+        return Mixing(config.data.mixup, config.data.cutmix, config.model.num_classes)
+    return None
 
 
 def build_val_loader(config, dataset):

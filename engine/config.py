@@ -67,7 +67,8 @@ class DataConfig:
         "pictures a batch; the last partial batch of an epoch is dropped in training", low=1, below=100_000
     )
     num_workers: int = option(
-        "workers (`host`: processes; `fast`: threads, none on a GPU); 0 works in the main one; changes no picture",
+        "workers (`host`: processes; `fast`: threads, on a GPU for RandAugment alone); 0 works in the main one; "
+        "changes no picture",
         low=0,
         below=257,
         free=True,
@@ -76,6 +77,16 @@ class DataConfig:
     crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, high=1)
     jitter: float = option("random change of brightness, contrast and saturation", 0.2, low=0, below=1)
     rotation: float = option("random rotation by up to so many degrees", 20.0, low=0, below=180)
+    randaugment: int = option("RandAugment: operations on each training picture, before the rest", 0, low=0, below=15)
+    randaugment_magnitude: float = option("how strong these are, from 0 to 10", 9.0, low=0, high=10)
+    random_erasing: float = option("probability that a rectangle of a training picture is erased", 0.0, low=0, high=1)
+    mixup: float = option(
+        "mixup: alpha of the Beta distribution of shares; 0: none; with `data.cutmix`, one of the two a step",
+        0.0,
+        low=0,
+        below=1000,
+    )
+    cutmix: float = option("CutMix: alpha of the Beta distribution of shares; 0: none", 0.0, low=0, below=1000)
     holdout: int = option(
         "validate on that many pictures held out of the training set, not on the test set", 0, low=0, below=2**31
     )

@@ -17,7 +17,8 @@ HISTORY = "history.csv"
 class Point:
     """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
 
-    split: `train` (the loss of one step, the accuracy of the epoch so far) or `val` (means over the whole split).
+    split: `train` (the loss of one step, the accuracy of the epoch so far; of mixed pictures where batches are mixed,
+    and against the label with the larger share) or `val` (means over the whole split).
     top1 is a fraction, ips pictures a second. Of training alone, else NaN (an empty cell): reader_cost, the seconds a
     step waited for its batch; gradient_norm, of that step; gpu_memory, the most that was taken so far, in MB.
     """

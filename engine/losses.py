@@ -9,6 +9,7 @@ class LabelSmoothingCrossEntropy(nn.Layer):
 
     logits [B, classes], integer labels [B] -> the mean over the batch, a scalar:
     (1 - smoothing) * -log p[label] + smoothing * mean over classes of -log p.
+    Labels may also be shares of the classes, float32 [B, classes]: the first term is then their mean of -log p.
     Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
     """
 
@@ -20,5 +21,5 @@ class LabelSmoothingCrossEntropy(nn.Layer):
 
     def forward(self, logits, labels):
         log_p = F.log_softmax(logits, axis=-1)
-        nll = F.nll_loss(log_p, labels)
+        nll = F.nll_loss(log_p, labels) if labels.ndim == 1 else -(labels * log_p).sum(axis=1).mean()
         return (1 - self.smoothing) * nll - self.smoothing * log_p.mean()

@@ -19,8 +19,11 @@ class Meter:
         self.last_loss = paddle.zeros([1], dtype="float64")
 
     def update(self, loss, logits, labels):
-        """Add a batch: its mean loss (scalar), logits [B, classes], labels [B]."""
+        """Add a batch: its mean loss (scalar), logits [B, classes], labels [B], or shares of the classes [B, classes],
+        of which the largest counts."""
         with paddle.no_grad():
+            if labels.ndim == 2:
+                labels = labels.argmax(axis=1)
             ranked = paddle.topk(logits, self.k, axis=-1)[1]  # B, k
             hits = (ranked == labels.unsqueeze(1)).astype("float64").sum(axis=0)
             self.last_loss = loss.detach().astype("float64").reshape([1])

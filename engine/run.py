@@ -86,6 +86,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 prediction_interval=config.train.prediction_interval,
                 histogram_interval=config.records.histograms,
                 dataset=dataset,
+                mixing=build.build_mixing(config),
             )
         except Stopped as stopped:
             records.info(
@@ -163,6 +164,8 @@ def _introduction(config, device, state, dataset, steps):
         f"data: {len(dataset.train)} pictures to train on ({steps} steps an epoch), "
         f"{len(dataset.val)} to validate on ({dataset.val.name})"
     )
+    if build.build_mixing(config):
+        yield "Training batches are mixed: their top1 is against the label with the larger share"
 
 
 def _conclusion(device, state, dataset, output):

@@ -52,10 +52,12 @@ def fit(
     prediction_interval,
     histogram_interval,
     dataset,
+    mixing=None,
 ):
     """Train up to `epochs`, from wherever the state is, validating after each; leave checkpoints, curves and records.
 
-    The dataset is what the loaders' pictures come from; all processes validate on parts of `dataset.val`.
+    The dataset is what the loaders' pictures come from; all processes validate on parts of `dataset.val`. `mixing`, a
+    `Mixing`, is for training batches alone.
 
     Raises:
         Stopped: a signal came, `Diverged`: the loss is not finite, `DataError`: a worker died; the state is saved then.
@@ -91,6 +93,7 @@ def fit(
                 seed=seed,
                 log_interval=log_interval,
                 histogram_interval=histogram_interval,
+                mixing=mixing,
             )
             check = stop.check if parallel.size() == 1 else None
             result = evaluate(state["model"], val_loader, criterion, len(dataset.classes), state["precision"], check)
@@ -117,11 +120,23 @@ def fit(
 
 
 def train_one_epoch(
-    state, loader, criterion, records, after_step, *, epochs, seed, log_interval, accumulate=1, histogram_interval=0
+    state,
+    loader,
+    criterion,
+    records,
+    after_step,
+    *,
+    epochs,
+    seed,
+    log_interval,
+    accumulate=1,
+    histogram_interval=0,
+    mixing=None,
 ):
     """Train on what the epoch has left; between two log points nothing is read back from the device.
 
-    A step takes `accumulate` batches; those at the end of the epoch that do not make a step are dropped.
+    A step takes `accumulate` batches, each mixed by `mixing` if there is one; those at the end of the epoch that do not
+    make a step are dropped.
     `after_step(logged)` is called after each step, when the state is that of a whole number of steps.
     """
     epoch, steps, meter = state["epoch"] + 1, len(loader) // accumulate, state["meter"]
@@ -140,6 +155,8 @@ def train_one_epoch(
         clock.batch_is_here()
         iteration, seen, rate = state["iteration"], state["step"], state["optimizer"].get_lr()
         seed_step(seed, seen, parallel.rank())
+        if mixing:
+            batches = [mixing(*batch, seed, seen, parallel.rank(), i) for i, batch in enumerate(batches)]
         loss, logits, labels = train_step(state, batches, criterion)
         meter.update(loss, logits, labels)
         state["iteration"], state["step"] = iteration + 1, seen + 1

@@ -17,9 +17,9 @@ from paddle.vision.transforms import functional as V
 from scipy import stats
 
 import data
-from data import augment
+from data import augment, erasing, randaugment
 from data.augment import BRIGHTNESS, CONTRAST, SATURATION, Params
-from data.host import normalise, training_transform, unnormalise
+from data.host import AS_THE_NOTEBOOK, normalise, training_transform, unnormalise
 from engine import build, config as configs
 from engine.augmentation_figure import draw_epochs
 
@@ -250,13 +250,22 @@ def test_pictures_need_not_be_of_32_by_32(applier):
     assert difference(apply(applier, images, params, 64), augment.apply_vision(images, params, 64)) < 1
 
 
-def loader(num_workers=0, on_device=False, batch_size=8, seed=42, pipeline="fast", size=40):
+def loader(
+    num_workers=0,
+    on_device=False,
+    batch_size=8,
+    seed=42,
+    pipeline="fast",
+    size=40,
+    augmentation=AS_THE_NOTEBOOK,
+):
     return data.build_train_loader(
         split(),
         batch_size=batch_size,
         image_size=size,
         num_workers=num_workers,
         seed=seed,
+        augmentation=augmentation,
         pipeline=pipeline,
         on_device=on_device,
     )
@@ -337,6 +346,21 @@ def test_a_loop_left_early_leaves_no_thread_and_cv2s_own_threads_as_they_were():
     assert threading.active_count() == before
     assert cv2.getNumThreads() == 2
     batches(loader(num_workers=3), 0)
+    assert threading.active_count() == before
+
+
+def test_the_device_gets_randaugments_pictures_from_threads_that_end_with_the_loop(monkeypatch):
+    before, seen = threading.active_count(), set()
+    train = loader(num_workers=2, on_device=True, augmentation=data.Augmentation(randaugment=2))
+    randaugmented = train.dataset.before
+    monkeypatch.setattr(
+        train.dataset, "before", lambda *key: seen.add(threading.current_thread().name) or randaugmented(*key)
+    )
+    for _ in train:
+        break
+    assert threading.active_count() == before
+    assert all(name.startswith("augment") for name in seen)
+    list(train)
     assert threading.active_count() == before
 
 
@@ -450,6 +474,28 @@ def test_the_figure_says_that_the_host_does_not_tell_its_parameters(archive):
     assert [text for _, _, text in drawn(figure)] == ["", "", ""]
     config = load_config(archive, "data.pipeline=fast")
     assert "not known" not in draw_epochs(config, build.build_dataset(config), index=0, epochs=1).get_suptitle()
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_the_figure_tells_of_the_ingredients(archive, pipeline):
+    settings = [f"data.pipeline={pipeline}", "data.randaugment=2", "data.random_erasing=0.5"]
+    config = load_config(archive, *settings)
+    dataset = build.build_dataset(config)
+    figure = draw_epochs(config, dataset, index=3, epochs=6)
+    assert ("its other parameters" in figure.get_suptitle()) == (pipeline == "host")
+    told = []
+    for epoch, (_, picture, text) in enumerate(drawn(figure)[1:]):
+        lines = text.splitlines()
+        operations = randaugment.operations(42, epoch, 20, 2)[3]
+        assert lines[:2] == [f"{randaugment.NAMES[which]} {'+' if sign > 0 else '-'}" for which, sign in operations]
+        assert len([line for line in lines if line.startswith("crop")]) == (pipeline == "fast")
+        told += [line for line in lines if line.startswith("erased")]
+        top, left, height, width = erasing.boxes(42, epoch, 20, 40, 0.5)[3]
+        assert bool(height) == lines[-1].startswith("erased")
+        if height:
+            assert lines[-1] == f"erased {height} x {width} at {top}, {left}"
+            assert (picture[top : top + height, left : left + width] == randaugment.FILL).all()
+    assert 0 < len(told) < 6
 
 
 def show(monkeypatch, archive, *arguments):

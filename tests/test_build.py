@@ -12,6 +12,7 @@ from data import download as downloading
 from data.fast import FastEvalLoader, FastTrainLoader
 from engine import build, config as configs
 from engine.amp import MixedPrecision
+from engine.mixing import Mixing
 
 MICRO = Path(__file__).parents[1] / "configs" / "micro_cifar10.yaml"
 
@@ -32,6 +33,13 @@ def test_the_loss_gets_the_configs_smoothing():
     assert build.build_criterion(configs.load(MICRO, ["loss.label_smoothing=0.3"])).smoothing == 0.3
 
 
+def test_batches_are_mixed_as_the_config_says():
+    assert build.build_mixing(configs.load(MICRO)) is None
+    for values in ({"mixup": 0.8, "cutmix": 0.0}, {"mixup": 0.0, "cutmix": 1.0}):
+        config = configs.load(MICRO, [f"data.{key}={value}" for key, value in values.items()])
+        assert build.build_mixing(config) == Mixing(**values, num_classes=10)
+
+
 def test_the_loaders_get_the_configs_values(tmp_path):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
     values = ["data.pipeline=host", "data.batch_size=7", "data.num_workers=3", "data.image_size=40"]
@@ -44,6 +52,19 @@ def test_the_loaders_get_the_configs_values(tmp_path):
     assert train.num_workers == val.num_workers == 3
     assert train.dataset.seed == train.batch_sampler.seed == 5
     assert train.dataset[0, 0][0].shape == val.dataset[0][0].shape == (3, 40, 40)
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_pictures_to_validate_on_are_untouched_by_all_ingredients(tmp_path, pipeline):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
+    values = [f"data.file={archive}", f"data.pipeline={pipeline}", "data.batch_size=4"]
+    ingredients = ["data.randaugment=2", "data.random_erasing=1", "data.mixup=1", "data.cutmix=1"]
+    loaders = []
+    for config in (configs.load(MICRO, values), configs.load(MICRO, values + ingredients)):
+        loaders.append(build.build_val_loader(config, build.build_dataset(config)))
+    for (images, labels), (same, same_labels) in zip(*loaders, strict=True):
+        np.testing.assert_array_equal(images.numpy(), same.numpy())
+        np.testing.assert_array_equal(labels.numpy(), same_labels.numpy())
 
 
 def test_the_fast_loaders_get_the_configs_values(tmp_path):
@@ -75,6 +96,17 @@ def test_the_augmentation_is_as_strong_as_the_config_says(tmp_path, pipeline):
         assert (params.box[:, 2] * params.box[:, 3]).min() >= 0.85 * 32 * 32
         np.testing.assert_array_equal(params.factor, 1)
         np.testing.assert_array_equal(params.angle, 0)
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_the_ingredients_are_as_strong_as_the_config_says(tmp_path, pipeline):
+    archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))
+    values = ["data.randaugment=3", "data.randaugment_magnitude=4", "data.random_erasing=1", "data.batch_size=4"]
+    config = configs.load(MICRO, [f"data.file={archive}", f"data.pipeline={pipeline}", *values])
+    pictures = build.build_train_loader(config, build.build_dataset(config)).dataset
+    assert pictures.operations(0).shape == (20, 3, 2)
+    assert pictures.augmentation.magnitude == 4
+    assert (pictures.boxes(0)[:, 2:] > 0).all()
 
 
 @pytest.mark.parametrize(("device", "on_device"), [("cpu", False), ("gpu:0", True)])

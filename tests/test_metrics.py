@@ -16,6 +16,13 @@ def test_meter_counts_as_by_hand():
     assert meter.read() == pytest.approx(expected)
 
 
+def test_of_labels_that_are_shares_the_largest_counts():
+    logits = paddle.to_tensor([[9.0, 1, 2], [1, 9, 2], [1, 2, 9]])
+    meter = Meter(num_classes=3)
+    meter.update(paddle.to_tensor(1.0), logits, paddle.to_tensor([[0.6, 0, 0.4], [0.6, 0.4, 0], [0, 0, 1]]))
+    assert meter.read()["top1"] == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_top5_of_few_classes_is_everything(num_classes):
     meter = Meter(num_classes)

@@ -17,6 +17,7 @@ import paddle
 import pytest
 from runs import ROOT, assert_same_run, assert_same_weights, points, resume, script, texts, train
 
+import data
 import train as train_script
 from data.host import TrainingPictures
 from engine import (
@@ -47,6 +48,7 @@ STEPS = [
     "train.accumulate=2",
     "data.batch_size=8",
 ]
+INGREDIENTS = ["data.randaugment=2", "data.random_erasing=0.5", "data.mixup=0.8", "data.cutmix=1"]
 
 
 pytestmark = pytest.mark.usefixtures("nano", "no_figures")
@@ -146,6 +148,17 @@ def test_resume_is_bit_exact_with_worker_processes(workers, stopped, whole, monk
     assert points(output) == points(whole(*overrides))
 
 
+@pytest.mark.parametrize(("pipeline", "workers"), [("host", 2), ("fast", 2)])
+def test_resume_is_bit_exact_with_all_ingredients(pipeline, workers, stopped, whole, monkeypatch):
+    settings = (f"data.pipeline={pipeline}", *RANDOM, *INGREDIENTS)
+    output = stopped(7, *settings, f"data.num_workers={workers}")
+    resume(monkeypatch, output)
+    for name in ("best", "final"):
+        for file in (f"{name}_model.pdparams", f"{name}_optimizer.pdopt"):
+            assert_same_weights(output / file, whole(*settings) / file)
+    assert points(output) == points(whole(*settings))
+
+
 def test_resume_is_bit_exact_from_within_validation(archive, tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patch:
         original = trainer.evaluate
@@ -163,9 +176,15 @@ def test_resume_is_bit_exact_from_within_validation(archive, tmp_path, whole, mo
     assert_same_run(tmp_path / "run", whole())
 
 
-def test_resume_is_bit_exact_with_the_pictures_on_the_device(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")  # the pipeline alone asks
-    settings = ("data.pipeline=fast", *RANDOM)
+@pytest.mark.parametrize("ingredients", [[], [*INGREDIENTS, "data.num_workers=2"]], ids=["recipe", "ingredients"])
+def test_resume_is_bit_exact_with_the_pictures_on_the_device(ingredients, archive, tmp_path, monkeypatch):
+    build_train_loader = data.build_train_loader
+
+    def on_device(split, **options):
+        return build_train_loader(split, **{**options, "on_device": True})
+
+    monkeypatch.setattr(data, "build_train_loader", on_device)
+    settings = ("data.pipeline=fast", *RANDOM, *ingredients)
     train(monkeypatch, archive, tmp_path / "whole", *settings)
     with monkeypatch.context() as patch:
         send_signal_in(patch, 8, signal.SIGTERM)

@@ -267,7 +267,8 @@ def test_what_is_not_finite_is_left_out_of_the_dashboard(tmp_path):
     assert set(scalars(tmp_path)) == {"curves/top1/train", "optimizer/lr"}
 
 
-def test_between_log_points_nothing_is_read_back(archive, tmp_path, monkeypatch):
+@pytest.mark.parametrize("mixing", [[], ["data.mixup=1", "data.cutmix=1"]], ids=["recipe", "mixing"])
+def test_between_log_points_nothing_is_read_back(mixing, archive, tmp_path, monkeypatch):
     """Each read-back waits for the device. Counted during training epochs, whatever calls it."""
     counts = {"numpy": 0, "item": 0, "__float__": 0, "__int__": 0, "__bool__": 0, "tolist": 0, "__array__": 0}
     seen = {}
@@ -295,7 +296,8 @@ def test_between_log_points_nothing_is_read_back(archive, tmp_path, monkeypatch)
                 counts[name] = 0
                 patch.setattr(paddle.Tensor, name, counting(name))
             patch.setattr(trainer, "train_one_epoch", epoch)
-            train(patch, archive, tmp_path / str(interval), "train.epochs=1", f"train.log_interval={interval}")
+            settings = ["train.epochs=1", f"train.log_interval={interval}", *mixing]
+            train(patch, archive, tmp_path / str(interval), *settings)
         seen[interval] = sum(counts.values())
     # 6 steps: log points 0, 3, 5 against 0, 5.
     assert seen[3] > 0

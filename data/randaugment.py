@@ -1,0 +1,68 @@
+"""RandAugment with randomness as a value: `randaugment(images, sample(rng, n, count), magnitude)`.
+
+Source: Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space", NeurIPS 2020,
+section 3: its 14 operations, by Pillow, with the ranges of AutoAugment (Cubuk et al., CVPR 2019), torchvision's too.
+Pictures are changed as the archive has them, before anything else: at 32 x 32, and alike for every pipeline.
+"""
+
+import functools
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+STREAM = 2  # tells its seed from those of the other draws of an epoch
+LARGEST = 10  # magnitude
+FILL = (124, 116, 104)  # the mean colour, where a picture that was moved has nothing to show
+
+
+def _moved(image, *matrix):
+    """Each pixel (x, y) is taken from (a x + b y + c, d x + e y + f), the matrix being a to f."""
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL)
+
+
+# By an amount from -1 to 1, whose sign is drawn; where there is but one direction it does not matter.
+OPERATIONS = {
+    "identity": lambda image, amount: image,
+    "autocontrast": lambda image, amount: ImageOps.autocontrast(image),
+    "equalize": lambda image, amount: ImageOps.equalize(image),
+    "rotate": lambda image, amount: image.rotate(30 * amount, Image.Resampling.BILINEAR, fillcolor=FILL),
+    "solarize": lambda image, amount: ImageOps.solarize(image, 256 * (1 - abs(amount))),
+    "color": lambda image, amount: ImageEnhance.Color(image).enhance(1 + 0.9 * amount),
+    "posterize": lambda image, amount: ImageOps.posterize(image, 8 - round(4 * abs(amount))),
+    "contrast": lambda image, amount: ImageEnhance.Contrast(image).enhance(1 + 0.9 * amount),
+    "brightness": lambda image, amount: ImageEnhance.Brightness(image).enhance(1 + 0.9 * amount),
+    "sharpness": lambda image, amount: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * amount),
+    "shear x": lambda image, amount: _moved(image, 1, 0.3 * amount, 0, 0, 1, 0),
+    "shear y": lambda image, amount: _moved(image, 1, 0, 0, 0.3 * amount, 1, 0),
+    "translate x": lambda image, amount: _moved(image, 1, 0, 150 / 331 * image.width * amount, 0, 1, 0),
+    "translate y": lambda image, amount: _moved(image, 1, 0, 0, 0, 1, 150 / 331 * image.height * amount),
+}
+NAMES = tuple(OPERATIONS)
+
+
+def sample(rng, n, count):
+    """Draw `count` operations for each of n pictures, with replacement.
+
+    Returns:
+        int64 [n, count, 2]: the operation, an index of `NAMES`, and its direction, 1 or -1.
+    """
+    return np.stack([rng.integers(len(NAMES), size=(n, count)), rng.choice([-1, 1], (n, count))], axis=2)
+
+
+@functools.lru_cache(maxsize=2)
+def operations(seed, epoch, n, count):
+    """Return what is drawn for all n pictures of a split in an epoch."""
+    return sample(np.random.default_rng([seed, epoch, STREAM]), n, count)
+
+
+def randaugment(images, operations, magnitude):
+    """Change pictures, uint8 [n, h, w, 3], by operations [n, count, 2] of a magnitude from 0 (hardly at all) to 10."""
+    if not operations.size:
+        return images
+    changed = np.empty_like(images)
+    for i, (image, todo) in enumerate(zip(images, operations.tolist(), strict=True)):
+        image = Image.fromarray(image)
+        for operation, direction in todo:
+            image = OPERATIONS[NAMES[operation]](image, direction * magnitude / LARGEST)
+        changed[i] = image
+    return changed
