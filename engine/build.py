@@ -79,6 +79,7 @@ def build_model(config):
         drop_rate=config.model.drop_rate,
         attn_drop_rate=config.model.attn_drop_rate,
         drop_path_rate=config.model.drop_path_rate,
+        recompute=config.train.recompute,
     )
 
 
@@ -91,7 +92,11 @@ def build_state(config, precision, total_steps):
         weight_decay=config.optimizer.weight_decay,
         total_steps=total_steps,
         precision=precision,
+        ema_decay=config.train.ema_decay,
+        recompute=config.train.recompute,
     )
+    if config.train.to_static and config.train.recompute:
+        raise UserError("train.recompute: true, with train.to_static: true: a static graph keeps all: use one of them")
     if config.train.to_static:
         make_static(model, config.data.image_size, precision)
     return state

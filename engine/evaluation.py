@@ -1,9 +1,11 @@
 """Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
 
 import json
+import math
 import time
 
 import paddle
+import paddle.nn.functional as F
 
 from data.download import MD5, md5sum
 
@@ -15,17 +17,18 @@ from .runtime import describe_device, environment
 from .trainer import evaluate
 
 
-def evaluate_weights(weights, config, output, report=False):
+def evaluate_weights(weights, config, output, report=False, flip=False):
     """Measure weights on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
 
     Args:
         report: write all figures and `report.html` too.
+        flip: average each picture's probabilities with those of its mirror image.
 
     Returns:
         what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
-        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split; per_class
-        (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the order of
-        classes; provenance.
+        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split, flip;
+        per_class (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the
+        order of classes; provenance.
 
     Raises:
         UserError: device, data, weights or output folder cannot be used.
@@ -35,7 +38,7 @@ def evaluate_weights(weights, config, output, report=False):
     loader = build.build_val_loader(config, dataset)
     with writing_into(output):
         pass  # if that fails, better now than after the evaluation
-    model, precision = trained.model, trained.precision
+    model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result["predictions"]
     measured = {
@@ -49,6 +52,7 @@ def evaluate_weights(weights, config, output, report=False):
         "device": describe_device(trained.device),
         "weights": str(weights),
         "split": dataset.val.name,
+        "flip": flip,
         "classes": dataset.classes,
         "per_class": [quality.as_dict() for quality in predictions.per_class()],
         "confusion_matrix": predictions.confusion().tolist(),
@@ -62,6 +66,21 @@ def evaluate_weights(weights, config, output, report=False):
         if report:
             write_report(output, measured, config, trained.weights.parent)
     return measured
+
+
+class MirrorAveraged(paddle.nn.Layer):
+    """A model whose class probabilities are averaged over a picture and its mirror image.
+
+    pictures [B, 3, H, W] -> float32 [B, classes]: the logarithms of the mean probabilities, which stand in for logits.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        log_p = [F.log_softmax(self.model(view).astype("float32"), axis=-1) for view in (x, x.flip(axis=-1))]
+        return paddle.logsumexp(paddle.stack(log_p), axis=0) - math.log(2)
 
 
 def _provenance(trained, archive):

@@ -118,10 +118,10 @@ def _go_on(state, checkpoints, extending):
 
 
 def _refuse_changes(saved, now, extending):
-    free = configs.free_keys()
+    options = configs.options()
     for key, value in now["config"].items():
-        before = saved["config"].get(key, value)
-        if before == value or key in free:
+        before = saved["config"].get(key, options[key].default)  # a run older than the option did as its default does
+        if before == value or options[key].metadata["free"]:
             continue
         if key == "train.epochs" and value > before:
             if extending:
@@ -159,6 +159,11 @@ def _introduction(config, device, state, dataset, steps):
         f"data: {len(dataset.train)} pictures to train on ({steps} steps an epoch), "
         f"{len(dataset.val)} to validate on ({dataset.val.name})"
     )
+    if state["average"]:
+        yield (
+            f"Validated, and kept as best_model and final_model: the moving average of the weights, with a decay of "
+            f"{config.train.ema_decay}; the weights themselves are in {resume.WEIGHTS}"
+        )
 
 
 def _conclusion(device, state, dataset, output, minutes):

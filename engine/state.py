@@ -1,7 +1,7 @@
 """All that a run is, in one dict, and its way to disk and back.
 
 - model, and network: the model as it is trained, through which several processes average their gradients
-- optimizer, schedule (of the learning rate), precision
+- optimizer, schedule (of the learning rate), precision; average: the weights' moving average, or None
 - epoch: epochs done; iteration: steps done of the next one; step: steps done in all
 - meter: what the epoch under way has counted; best: the best validation accuracy and its epoch
 
@@ -13,22 +13,28 @@ import paddle
 
 from . import checkpoint, parallel, resume
 from .amp import MixedPrecision
+from .ema import MovingAverage
 from .metrics import Meter
 from .optimizer import Adam
 
 
-def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None):
-    """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`."""
+def new_state(model, *, learning_rate, weight_decay, total_steps, precision=None, ema_decay=0.0, recompute=False):
+    """Return the state of a run that has not begun: Adam, its rate annealed along one cosine over `total_steps`.
+
+    The weights' moving average, for an `ema_decay` above 0, starts at the weights that the model has now. `recompute`
+    tells that the model recomputes.
+    """
     schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=total_steps)
     optimizer = Adam(schedule, model.parameters(), l2=weight_decay)
     precision = precision or MixedPrecision()
     precision.convert(model, optimizer)
     return {
         "model": model,
-        "network": parallel.average_gradients(model),
+        "network": parallel.average_gradients(model, afterwards=recompute),
         "optimizer": optimizer,
         "schedule": schedule,
         "precision": precision,
+        "average": MovingAverage(model, optimizer, ema_decay) if ema_decay else None,
         "epoch": 0,
         "iteration": 0,
         "step": 0,
@@ -60,10 +66,14 @@ def weights_and_optimizer(state):
 def save(state, folder, name):
     """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`.
 
+    The weights are those that were validated: the moving average where the state has one.
+
     Raises:
         CheckpointError: the disk refuses it; older files are whole.
     """
     weights, optimizer = weights_and_optimizer(state)
+    if state["average"]:
+        weights = state["average"].state_dict()
     checkpoint.save({folder / f"{name}_model.pdparams": weights, folder / f"{name}_optimizer.pdopt": optimizer})
 
 
@@ -86,6 +96,8 @@ def restore(state, folder):
     scaler = checkpoint.load_optimizer(state["optimizer"], state["model"], folder / resume.OPTIMIZER)
     if scaler:
         state["precision"].scaler.load_state_dict(scaler)
+    if state["average"]:
+        state["average"].restore(saved["average"])
     state.update({name: saved[name] for name in ("epoch", "iteration", "step", "best")})
     state["meter"].restore(saved["meter"])
 
