@@ -13,6 +13,11 @@ def main():
         action="store_true",
         help="write report.html too: curves, each class, confusion matrix, reliability, mistakes, provenance",
     )
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average each picture's probabilities with those of its mirror image, at twice the cost",
+    )
     arguments = parser.parse_args()
 
     from engine.evaluation import evaluate_weights
@@ -22,8 +27,9 @@ def main():
     if note:
         print(note)
     output = arguments.output or weights.parent
-    measured = evaluate_weights(weights, config, output, arguments.report)
-    print(f"{measured['images']} pictures ({measured['split']}) on {measured['device']}")
+    measured = evaluate_weights(weights, config, output, arguments.report, arguments.flip)
+    views = ", each averaged with its mirror image" * measured["flip"]
+    print(f"{measured['images']} pictures ({measured['split']}){views} on {measured['device']}")
     print(
         f"top1: {measured['top1']:.5f}, top5: {measured['top5']:.5f}, loss: {measured['loss']:.5f}, "
         f"ece: {measured['ece']:.5f}"

@@ -94,6 +94,7 @@ def build_model(config):
         drop_rate=config.model.drop_rate,
         attn_drop_rate=config.model.attn_drop_rate,
         drop_path_rate=config.model.drop_path_rate,
+        recompute=config.train.recompute,
     )
 
 
@@ -108,8 +109,8 @@ def steps_an_epoch(config, train_loader):
     return steps
 
 
-def build_state(config, precision, total_steps):
-    """Return the state of a run that has not begun, its learning rate planned for `total_steps`.
+def build_state(config, model, precision, total_steps):
+    """Return the state of a model's run that has not begun, its learning rate planned for `total_steps`.
 
     Raises:
         UserError: the warm-up would leave no step for the rest.
@@ -117,7 +118,6 @@ def build_state(config, precision, total_steps):
     warmup_epochs, epochs = config.optimizer.warmup_epochs, config.train.epochs
     if warmup_epochs >= epochs:
         raise UserError(f"optimizer.warmup_epochs: {warmup_epochs:g}, but train.epochs: {epochs}: give fewer than that")
-    model = build_model(config)
     state = new_state(
         model,
         learning_rate=config.optimizer.learning_rate,
@@ -128,7 +128,11 @@ def build_state(config, precision, total_steps):
         warmup_steps=int(total_steps // epochs * warmup_epochs),  # as many when the run is extended
         layer_decay=config.optimizer.layer_decay,
         clip_norm=config.optimizer.clip_norm,
+        ema_decay=config.train.ema_decay,
+        recompute=config.train.recompute,
     )
+    if config.train.to_static and config.train.recompute:
+        raise UserError("train.recompute: true, with train.to_static: true: a static graph keeps all: use one of them")
     if config.train.to_static:
         make_static(model, config.data.image_size, precision)
     return state

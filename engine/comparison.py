@@ -84,7 +84,6 @@ def results(run):
     validated = [point for point in run.points if point.split == "val"]
     best = max(validated, key=lambda point: point.top1, default=None)  # the first of them, as in training
     speeds = [point.ips for point in run.points if point.split == "train"]
-    measured = run.evaluation
     return {
         "best top1": f"{best.top1:.5f}" if best else NOT_YET,
         "at epoch": str(best.epoch) if best else NOT_YET,
@@ -93,8 +92,13 @@ def results(run):
         "epochs done / planned": f"{run.done} / {run.epochs}",
         "steps": str(max((point.step for point in run.points), default=0)),
         "training pictures/s (median)": f"{statistics.median(speeds):.1f}" if speeds else NOT_YET,
-        "top1 in eval.json": f"{measured['top1']:.5f} ({measured['split']})" if measured else NOT_YET,
+        "top1 in eval.json": _evaluated(run.evaluation) if run.evaluation else NOT_YET,
     }
+
+
+def _evaluated(measured):
+    flip = ", with --flip" if measured.get("flip") else ""  # which older ones do not say
+    return f"{measured['top1']:.5f} ({measured['split']}{flip})"
 
 
 def tables(runs):

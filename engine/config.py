@@ -163,6 +163,19 @@ class TrainConfig:
     keep_checkpoints: int = option("keep that many of them", 2, low=1, below=2**31, free=True)
     deterministic: bool = option("have a GPU compute the same bits each time, more slowly; a CPU always does", False)
     to_static: bool = option("compile the forward pass into a static graph", False)
+    ema_decay: float = option(
+        "validate and keep an exponential moving average of the weights, which keeps that share of itself a step; 0: "
+        "the weights themselves",
+        0.0,
+        low=0,
+        below=1,
+    )
+    recompute: bool = option(
+        "forget what an encoder computed and compute it again in the backward pass: less memory, more time, the same "
+        "numbers",
+        False,
+        free=True,
+    )
     prediction_interval: int = option(
         "epochs between what predictions are shown on the dashboard", 5, low=1, below=2**31, free=True
     )
@@ -230,26 +243,20 @@ def flatten(config):
     return flat
 
 
-def free_keys(cls=Config):
-    """Return the names, as in `flatten`, of the options that decide no number of a run."""
-    keys = set()
+def options(cls=Config):
+    """Return the fields of all options by their names, as in `flatten`."""
+    found = {}
     for item in dataclasses.fields(cls):
         if dataclasses.is_dataclass(item.type):
-            keys |= {f"{item.name}.{key}" for key in free_keys(item.type)}
-        elif item.metadata["free"]:
-            keys.add(item.name)
-    return keys
+            found |= {f"{item.name}.{key}": inner for key, inner in options(item.type).items()}
+        else:
+            found[item.name] = item
+    return found
 
 
-def defaults(cls=Config):
-    """Return the default values as a flat dict, as in `flatten`, of the options that have one."""
-    flat = {}
-    for item in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(item.type):
-            flat |= {f"{item.name}.{key}": value for key, value in defaults(item.type).items()}
-        elif item.default is not MISSING:
-            flat[item.name] = item.default
-    return flat
+def free_keys():
+    """Return the names of the options that decide no number of a run."""
+    return {key for key, item in options().items() if item.metadata["free"]}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,10 +1,12 @@
 """Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
 
 import json
+import math
 import time
 from functools import partial
 
 import paddle
+import paddle.nn.functional as F
 
 from data.download import MD5, md5sum
 
@@ -18,17 +20,18 @@ from .runtime import describe_device, environment
 from .trainer import evaluate
 
 
-def evaluate_weights(weights, config, output, report=False):
+def evaluate_weights(weights, config, output, report=False, flip=False):
     """Measure weights on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
 
     Args:
         report: write all figures and `report.html` too.
+        flip: average each picture's probabilities with those of its mirror image.
 
     Returns:
         what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
-        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split; per_class
-        (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the order of
-        classes; provenance.
+        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split, flip;
+        per_class (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the
+        order of classes; provenance.
 
     Raises:
         UserError: device, data, weights or output folder cannot be used.
@@ -40,7 +43,7 @@ def evaluate_weights(weights, config, output, report=False):
     points = read_history(history) if report and history.exists() else []
     with writing_into(output):
         pass  # if that fails, better now than after the evaluation
-    model, precision = trained.model, trained.precision
+    model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result["predictions"]
     trained.check(predictions.probabilities)
@@ -55,6 +58,7 @@ def evaluate_weights(weights, config, output, report=False):
         "device": describe_device(trained.device),
         "weights": str(weights),
         "split": dataset.val.name,
+        "flip": flip,
         "classes": dataset.classes,
         "per_class": [quality.as_dict() for quality in predictions.per_class()],
         "confusion_matrix": predictions.confusion().tolist(),
@@ -79,6 +83,21 @@ def _write(content, path):
     if isinstance(content, str):
         content = content.encode("utf-8", errors="backslashreplace")  # a folder may have a name that cannot be UTF-8
     path.write_bytes(content)
+
+
+class MirrorAveraged(paddle.nn.Layer):
+    """A model whose class probabilities are averaged over a picture and its mirror image.
+
+    pictures [B, 3, H, W] -> float32 [B, classes]: the logarithms of the mean probabilities, which stand in for logits.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        log_p = [F.log_softmax(self.model(view).astype("float32"), axis=-1) for view in (x, x.flip(axis=-1))]
+        return paddle.logsumexp(paddle.stack(log_p), axis=0) - math.log(2)
 
 
 def _provenance(trained, archive):

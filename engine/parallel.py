@@ -8,6 +8,7 @@ import os
 
 import paddle
 from paddle import distributed
+from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
 
 
 def size():
@@ -31,9 +32,23 @@ def join():
         distributed.init_parallel_env()
 
 
-def average_gradients(model):
-    """Return the model to train through: its backward pass leaves the mean of all processes' gradients."""
-    return paddle.DataParallel(model) if size() > 1 else model
+def average_gradients(model, afterwards=False):
+    """Return the model to train through: its backward pass leaves the mean of all processes' gradients.
+
+    afterwards: `finish_gradients` does, not the backward pass, within which DataParallel expects no other one, as
+        recomputation is.
+    """
+    if size() == 1:
+        return model
+    network = paddle.DataParallel(model)
+    network.grad_need_sync = not afterwards
+    return network
+
+
+def finish_gradients(network):
+    """After the backward pass, average the gradients that it has not averaged itself."""
+    if size() > 1 and not network.grad_need_sync:
+        fused_allreduce_gradients(network.parameters(), None)
 
 
 def not_averaging(network):

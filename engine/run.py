@@ -39,10 +39,10 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
     steps = build.steps_an_epoch(config, train_loader)
-    state = build.build_state(config, build.build_precision(config, device), steps * config.train.epochs)
-    told, origin = [], {}
+    model, told, origin = build.build_model(config), [], {}
     if not resuming:  # else the checkpoint has the weights, and the file may be gone
-        told, origin = pretrained.start(state["model"], config.train.pretrained, config.train.pretrained_resample)
+        told, origin = pretrained.start(model, config.train.pretrained, config.train.pretrained_resample)
+    state = build.build_state(config, model, build.build_precision(config, device), steps * config.train.epochs)
     about = {"config": configs.flatten(config), "archive": md5sum(config.data.file), "processes": parallel.size()}
     checkpoints = resume.Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
@@ -121,10 +121,10 @@ def _go_on(state, checkpoints, extending):
 
 
 def _refuse_changes(saved, now, extending):
-    free, begun_with = configs.free_keys(), configs.defaults() | saved["config"]  # a key may be newer than the run
+    options = configs.options()
     for key, value in now["config"].items():
-        before = begun_with[key]
-        if before == value or key in free:
+        before = saved["config"].get(key, options[key].default)  # a run older than the option did as its default does
+        if before == value or options[key].metadata["free"]:
             continue
         if key == "train.epochs" and value > before:
             if extending:
@@ -166,6 +166,11 @@ def _introduction(config, device, state, dataset, steps):
     )
     if build.build_mixing(config):
         yield "Training batches are mixed: their top1 is against the label with the larger share"
+    if state["average"]:
+        yield (
+            f"Validated, and kept as best_model and final_model: the moving average of the weights, with a decay of "
+            f"{config.train.ema_decay}; the weights themselves are in {resume.WEIGHTS}"
+        )
 
 
 def _conclusion(device, state, dataset, output):

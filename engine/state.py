@@ -1,7 +1,7 @@
 """All that a run is, in one dict, and its way to disk and back.
 
 - model, and network: the model as it is trained, through which several processes average their gradients
-- optimizer, schedule (of the learning rate), precision
+- optimizer, schedule (of the learning rate), precision; average: the weights' moving average, or None
 - epoch: epochs done; iteration: steps done of the next one; step: steps done in all
 - meter: what the epoch under way has counted; best: the best validation accuracy and its epoch
 - began: when, by the clock of this process; a resumed run's lies before its start by the time it has taken already
@@ -16,6 +16,7 @@ import paddle
 
 from . import checkpoint, parallel, resume
 from .amp import MixedPrecision
+from .ema import MovingAverage
 from .metrics import Meter
 from .optimizer import build_optimizer
 from .schedule import build_schedule
@@ -32,8 +33,14 @@ def new_state(
     warmup_steps=0,
     layer_decay=1.0,
     clip_norm=0.0,
+    ema_decay=0.0,
+    recompute=False,
 ):
-    """Return the state of a run of `total_steps` that has not begun; see `build_schedule` and `build_optimizer`."""
+    """Return the state of a run of `total_steps` that has not begun; see `build_schedule` and `build_optimizer`.
+
+    The weights' moving average, for an `ema_decay` above 0, starts at the weights that the model has now. `recompute`
+    tells that the model recomputes.
+    """
     schedule = build_schedule(learning_rate, total_steps, warmup_steps)
     optimizer = build_optimizer(
         optimizer, schedule, model, weight_decay=weight_decay, layer_decay=layer_decay, clip_norm=clip_norm
@@ -42,10 +49,11 @@ def new_state(
     precision.convert(model, optimizer)
     return {
         "model": model,
-        "network": parallel.average_gradients(model),
+        "network": parallel.average_gradients(model, afterwards=recompute),
         "optimizer": optimizer,
         "schedule": schedule,
         "precision": precision,
+        "average": MovingAverage(model, optimizer, ema_decay) if ema_decay else None,
         "epoch": 0,
         "iteration": 0,
         "step": 0,
@@ -80,10 +88,14 @@ def weights_and_optimizer(state):
 def save(state, folder, name):
     """Write weights as `<name>_model.pdparams`, the optimizer's and the scaler's state as `<name>_optimizer.pdopt`.
 
+    The weights are those that were validated: the moving average where the state has one.
+
     Raises:
         CheckpointError: the disk refuses it; older files are whole.
     """
     weights, optimizer = weights_and_optimizer(state)
+    if state["average"]:
+        weights = state["average"].state_dict()
     checkpoint.save({folder / f"{name}_model.pdparams": weights, folder / f"{name}_optimizer.pdopt": optimizer})
 
 
@@ -112,6 +124,8 @@ def restore(state, folder):
     scaler = checkpoint.load_optimizer(state["optimizer"], state["model"], folder / resume.OPTIMIZER)
     if scaler:
         state["precision"].scaler.load_state_dict(scaler)
+    if state["average"]:
+        state["average"].restore(saved["average"])
     state.update({name: saved[name] for name in ("epoch", "iteration", "step", "best")})
     state["meter"].restore(saved["meter"])
     state["began"] -= saved.get("seconds", 0.0)  # not noted by an older run

@@ -246,7 +246,7 @@ class Ours(Subject):
         from . import build
 
         # The rate must not reach 0 however long one measures.
-        return build.build_state(self.config, self.precision, total_steps=1_000_000)
+        return build.build_state(self.config, build.build_model(self.config), self.precision, total_steps=1_000_000)
 
     @property
     def model(self):

@@ -13,6 +13,7 @@ from data import DataError, unnormalise
 from . import figures, parallel
 from .amp import MixedPrecision
 from .checkpoint import CheckpointError
+from .ema import averaged
 from .errors import Stopped, UserError
 from .history import Point
 from .metrics import Meter
@@ -96,7 +97,10 @@ def fit(
                 mixing=mixing,
             )
             check = stop.check if parallel.size() == 1 else None
-            result = evaluate(state["model"], val_loader, criterion, len(dataset.classes), state["precision"], check)
+            with averaged(state):
+                result = evaluate(
+                    state["model"], val_loader, criterion, len(dataset.classes), state["precision"], check
+                )
             stop.check()
             refuse_weights_that_are_not_finite(state)
             finish_epoch(state, result, records, epochs)
@@ -229,6 +233,8 @@ def save_to_resume(state, checkpoints, records, prefix=""):
     rest = progress(state)  # in all processes
     if parallel.rank() == 0:
         rest |= {"about": checkpoints.about, "records": records.position()}
+        if state["average"]:
+            rest["average"] = state["average"].arrays()
         weights, optimizer = weights_and_optimizer(state)
         checkpoints.save(weights, optimizer, rest, epoch=state["epoch"], step=state["step"], prefix=prefix)
 
@@ -244,9 +250,12 @@ def train_step(state, batches, criterion):
     with parallel.not_averaging(state["network"]):
         done = [_backward(state, batch, criterion, len(batches)) for batch in others]
     done.append(_backward(state, last, criterion, len(batches)))
+    parallel.finish_gradients(state["network"])
     scaler.step(optimizer)
     scaler.update()
     state["schedule"].step()
+    if state["average"]:
+        state["average"].update(state["step"] + 1)
     if len(batches) == 1:
         return done[0]
     losses, logits, labels = zip(*done, strict=True)

@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.distributed import fleet
 
 from .attention import Attention
 from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
@@ -124,9 +125,9 @@ class Stage(nn.Layer):
     regional [B, C_in, Hr_in, Wr_in], local [B, C_in, H_in, W_in] -> regional [B, C, Hr, Wr], local [B, C, H, W]
     """
 
-    def __init__(self, in_dim, dim, ws, downsampling, drop_path_rates, peg, padding_mask, **encoder):
+    def __init__(self, in_dim, dim, ws, downsampling, drop_path_rates, peg, padding_mask, recompute, **encoder):
         super().__init__()
-        self.ws, self.padding_mask = ws, padding_mask
+        self.ws, self.padding_mask, self.recompute = ws, padding_mask, recompute
         encoders = [R2LEncoder(dim, ws=ws, drop_path_rate=rate, **encoder) for rate in drop_path_rates]
         self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
         self.peg = DepthwiseConv2D(dim, dim, bias=False) if peg else None
@@ -142,12 +143,18 @@ class Stage(nn.Layer):
         encoders = self.block[1:]
         for i, encoder in enumerate(encoders):
             peg, last = self.peg is not None and i == 0, i == len(encoders) - 1
-            regional, local = encoder(regional, local, mask, regional_only and last and not peg)
+            regional, local = self._encode(encoder, regional, local, mask, regional_only and last and not peg)
             if peg:
                 regional, local = self._to_maps(regional, local, grid, size)
                 regional, local = regional + self.peg(regional), local + self.peg(local)  # PEG
                 regional, local = self._to_tokens(regional, local, grid)
         return self._to_maps(regional, local, grid, size)
+
+    def _encode(self, encoder, regional, local, mask, regional_only):
+        # What the last encoder of all computed is what the backward pass begins with: forgetting it would save nothing.
+        if self.recompute and self.training and paddle.is_grad_enabled() and not regional_only:
+            return fleet.utils.recompute(encoder, regional, local, mask)
+        return encoder(regional, local, mask, regional_only)
 
     def _to_tokens(self, regional, local, grid):
         return regional.flatten(2).transpose([0, 2, 1]), partition(local, grid, self.ws)
@@ -174,6 +181,8 @@ class RegionViT(nn.Layer):
         padding_mask: 'reference' (what the official weights were trained with) or 'exact'; see `windows.padding_mask`.
         drop_rate, attn_drop_rate, drop_path_rate: dropout on tokens and projections, on attention weights, and
             stochastic depth, which rises linearly to its rate over all encoders.
+        recompute: in training, keep the inputs of encoders alone and compute the rest again in the backward pass: less
+            memory, the same numbers (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, section 4).
 
     Raises:
         ValueError: a shape that cannot work, saying which values would.
@@ -201,6 +210,7 @@ class RegionViT(nn.Layer):
         peg=False,
         det_norm=False,
         padding_mask="reference",
+        recompute=False,
     ):
         super().__init__()
         _check_stages(embed_dim, depth=depth, num_heads=num_heads, kernel_sizes=kernel_sizes, downsampling=downsampling)
@@ -228,6 +238,7 @@ class RegionViT(nn.Layer):
                     [next(rates) for _ in range(depth[i])],
                     peg,
                     padding_mask,
+                    recompute,
                     num_heads=num_heads[i],
                     mlp_ratio=mlp_ratio,
                     qkv_bias=qkv_bias,

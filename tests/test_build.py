@@ -141,7 +141,7 @@ def test_a_static_model_at_o2_is_refused():
 def test_the_state_gets_the_configs_optimizer_and_a_warmup_in_steps():
     values = ["name=AdamW", "weight_decay=0.3", "warmup_epochs=1.5", "layer_decay=0.8", "clip_norm=2"]
     config = configs.load(MICRO, ["train.epochs=5", *(f"optimizer.{value}" for value in values)])
-    state = build.build_state(config, MixedPrecision(), total_steps=5 * 10)
+    state = build.build_state(config, build.build_model(config), MixedPrecision(), total_steps=5 * 10)
     optimizer, rates = state["optimizer"], []
     for _ in range(17):
         rates.append(state["schedule"]() / config.optimizer.learning_rate)
@@ -156,7 +156,7 @@ def test_the_state_gets_the_configs_optimizer_and_a_warmup_in_steps():
 def test_a_warmup_without_end_is_refused():
     config = configs.load(MICRO, ["train.epochs=5", "optimizer.warmup_epochs=5"])
     with pytest.raises(build.UserError, match=r"optimizer.warmup_epochs: 5, but train.epochs: 5: give fewer"):
-        build.build_state(config, MixedPrecision(), total_steps=50)
+        build.build_state(config, build.build_model(config), MixedPrecision(), total_steps=50)
 
 
 def test_more_batches_a_step_than_an_epoch_has_are_refused():

@@ -89,6 +89,11 @@ def test_an_older_config_without_a_new_option_has_its_default(pair, tmp_path):
     assert differences(read_runs([pair[0], older])) == {}
 
 
+def test_an_evaluation_with_mirror_images_says_so(pair):
+    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.52, "split": "test set", "flip": True}))
+    assert results(read_runs(pair)[0])["top1 in eval.json"] == "0.52000 (test set, with --flip)"
+
+
 def test_results_are_those_of_the_history(pair):
     (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.51, "split": "test set"}))
     for folder, result in zip(pair, map(results, read_runs(pair)), strict=True):

@@ -84,6 +84,8 @@ def test_tiny_is_the_notebooks_recipe():
         "train.keep_checkpoints": 2,
         "train.deterministic": False,
         "train.to_static": False,
+        "train.ema_decay": 0.0,
+        "train.recompute": False,
         "train.prediction_interval": 5,
         "records.histograms": 5,
         "output_dir": "output/tiny_cifar10",

@@ -7,12 +7,15 @@ import shutil
 import archives
 import cv2
 import numpy as np
+import paddle
 import pytest
 from test_train import MICRO, script, train
 
 import eval as eval_script
-from engine import checkpoint, figures, plots
+from engine import checkpoint, evaluation, figures, plots
+from engine.evaluation import MirrorAveraged
 from engine.figures import mistakes_grid, prediction_grid
+from engine.losses import LabelSmoothingCrossEntropy
 from engine.predictions import Predictions
 from engine.trainer import evaluate
 
@@ -238,8 +241,6 @@ def test_the_mistakes_are_drawn_with_their_pictures_and_confidence():
 
 def test_evaluation_leaves_out_the_warm_up(monkeypatch):
     """The first of three batches takes a made-up minute, which must not count."""
-    import paddle
-
     from engine import trainer
 
     class Clock:
@@ -260,3 +261,76 @@ def test_evaluation_leaves_out_the_warm_up(monkeypatch):
     batch = (paddle.ones([5, 4]), paddle.zeros([5], dtype="int64"))
     result = evaluate(model, [batch] * 3, paddle.nn.CrossEntropyLoss(), num_classes=4)
     assert result["ips"] == pytest.approx(5.0)
+
+
+# --flip
+
+
+class Uneven(paddle.nn.Layer):
+    """Logits [B, 2] that tell left from right, or, `even`, that do not."""
+
+    def __init__(self, even=False):
+        super().__init__()
+        self.even = even
+
+    def forward(self, x):
+        x = x + x.flip(axis=-1) if self.even else x
+        return paddle.stack([x[:, 0, 0, 0], x[:, 1, 0, -1]], axis=1)
+
+
+@pytest.fixture
+def batches():
+    random = np.random.RandomState(3)
+    return [
+        (paddle.to_tensor(random.standard_normal((n, 3, 4, 5)), "float32"), paddle.to_tensor(random.randint(0, 2, n)))
+        for n in (6, 3)
+    ]
+
+
+def test_flipped_predictions_are_the_average_by_hand(batches):
+    model = Uneven()
+    result = evaluate(MirrorAveraged(model), batches, LabelSmoothingCrossEntropy(0.1), num_classes=2)
+    images, labels = (np.concatenate([batch[i].numpy() for batch in batches]) for i in range(2))
+    odds = np.exp([[view[:, 0, 0, 0], view[:, 1, 0, -1]] for view in (images, images[..., ::-1])])  # view, class, B
+    probabilities = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0).T
+    np.testing.assert_allclose(result["predictions"].probabilities, probabilities, atol=1e-6)
+    assert result["top1"] == (probabilities.argmax(axis=1) == labels).mean()
+    log_p = np.log(probabilities)
+    loss = -(0.9 * log_p[np.arange(9), labels] + 0.1 * log_p.mean(axis=1)).mean()
+    assert result["loss"] == pytest.approx(loss, abs=1e-6)
+
+
+def test_which_view_comes_first_does_not_matter(batches):
+    model, (images, _) = MirrorAveraged(Uneven()), batches[0]
+    np.testing.assert_array_equal(model(images).numpy(), model(images.flip(axis=-1)).numpy())
+    assert not np.array_equal(Uneven()(images).numpy(), Uneven()(images.flip(axis=-1)).numpy())
+
+
+def test_a_model_that_mirroring_does_not_change_gives_the_same_numbers(batches):
+    plain, flipped = (
+        evaluate(model, batches, LabelSmoothingCrossEntropy(0.1), num_classes=2)
+        for model in (Uneven(even=True), MirrorAveraged(Uneven(even=True)))
+    )
+    assert [flipped[key] for key in ("top1", "top5", "images")] == [plain[key] for key in ("top1", "top5", "images")]
+    assert flipped["loss"] == pytest.approx(plain["loss"], abs=1e-6)
+    np.testing.assert_allclose(flipped["predictions"].probabilities, plain["predictions"].probabilities, atol=1e-6)
+
+
+def test_certain_predictions_have_a_finite_loss():
+    images = paddle.to_tensor([500.0, -500.0, 0.0]).reshape([1, 3, 1, 1]).expand([1, 3, 2, 2])
+    ((certain, impossible),) = MirrorAveraged(Uneven())(images).tolist()
+    assert certain == pytest.approx(0, abs=1e-6)
+    assert -1001 < impossible < -60  # Paddle's log_softmax ends at -64 on a CPU
+
+
+def test_flip_is_noted_in_the_results_and_the_report(home, monkeypatch, tmp_path, capsys):
+    timed = []
+    monkeypatch.setattr(evaluation, "throughput", lambda model, *arguments: timed.append(model) or 1.0)
+    for folder, flags in (("plain", []), ("flip", ["--flip", "--report"])):
+        evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", "--output", tmp_path / folder, *flags)
+    plain, flip = (json.loads((tmp_path / folder / "eval.json").read_text()) for folder in ("plain", "flip"))
+    assert (plain["flip"], flip["flip"]) == (False, True)
+    assert plain["loss"] != flip["loss"]
+    assert [type(model).__name__ for model in timed] == ["RegionViT", "MirrorAveraged"]
+    assert capsys.readouterr().out.count("each averaged with its mirror image") == 1
+    assert "each averaged with its mirror image" in (tmp_path / "flip" / "report.html").read_text()

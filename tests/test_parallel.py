@@ -8,7 +8,7 @@ import sys
 import archives
 import numpy as np
 import pytest
-from runs import ROOT, arguments, assert_same_run, points
+from runs import ROOT, arguments, assert_same_run, assert_same_weights, points
 from visualdl import LogReader
 
 from data import Split, build_train_loader
@@ -138,6 +138,15 @@ def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, a
         np.testing.assert_allclose(two[key], one[key], atol=5e-4)
     log = (tmp_path / "small" / "train.log").read_text()
     assert "Processes: 2, each with 2 batches of 4: 16 pictures a step, at the learning rate that the config has" in log
+
+
+def test_two_processes_that_recompute_train_to_the_same_bits(pair, archive, tmp_path):
+    options = ("data.batch_size=8", "train.recompute=true", "train.ema_decay=0.9")
+    settings = arguments(archive, tmp_path / "run", *options)
+    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    assert status == 0, printed
+    for file in ("latest.pdparams", "latest.pdopt"):
+        assert_same_weights(tmp_path / "run" / file, pair / file)
 
 
 def test_another_number_of_processes_cannot_resume(pair):

@@ -32,6 +32,7 @@ from engine import (
     trainer,
 )
 from engine.checkpoint import CheckpointError
+from engine.errors import UserError
 from engine.resume import FILES, LATEST, MANIFEST, Checkpoints
 
 # What a step draws has to be the same again, and what is shown of it.
@@ -111,6 +112,10 @@ def send_signal_in(monkeypatch, step, signum):
     monkeypatch.setattr(trainer, "train_step", train_step)
 
 
+def load_rest(output):
+    return checkpoint.load(output / "latest.pdstates")
+
+
 def newest(output):
     return Checkpoints(output).newest()[0]
 
@@ -136,6 +141,17 @@ def test_resume_is_bit_exact_with_all_that_a_step_can_be(pipeline, workers, step
     assert newest(output).name == f"epoch_{step // 6:04}_step_{step + 1:08}"
     resume(monkeypatch, output)
     assert_same_run(output, whole(*overrides))
+
+
+@pytest.mark.parametrize(("pipeline", "step"), [("host", 0), ("host", 8), ("fast", 3), ("fast", 5)])
+def test_resume_is_bit_exact_with_a_moving_average_and_recomputation(pipeline, step, stopped, whole, monkeypatch):
+    overrides = (f"data.pipeline={pipeline}", *RANDOM, "train.ema_decay=0.9", "train.recompute=true")
+    output = stopped(step, *overrides)
+    resume(monkeypatch, output)
+    assert_same_run(output, whole(*overrides))
+    for kind in ("pdparams", "pdopt"):
+        assert_same_weights(output / f"latest.{kind}", whole(*overrides) / f"latest.{kind}")
+    np.testing.assert_equal(load_rest(output)["average"], load_rest(whole(*overrides))["average"])
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -355,8 +371,9 @@ FREE = {
     "train.log_interval": 3,
     "train.save_every_steps": 2,
     "train.keep_checkpoints": 3,
+    "train.recompute": "true",
+    "records.histograms": 2,
     "train.prediction_interval": 2,
-    "records.histograms": 3,
     "data.download": "true",
     "device": "auto",
 }
@@ -406,6 +423,15 @@ def test_what_decides_a_number_may_not_change(key, whole, tmp_path, monkeypatch,
     assert f"{key}: " in error
     assert error.count("\n") == 1
     assert {file: file.read_bytes() for file in whole().rglob("*") if file.is_file()} == before
+
+
+def test_a_checkpoint_older_than_an_option_was_made_with_its_default(whole):
+    now = load_rest(whole())["about"]
+    saved = {**now, "config": {key: value for key, value in now["config"].items() if key != "train.ema_decay"}}
+    run._refuse_changes(saved, now, extending=False)
+    averaging = {**now, "config": {**now["config"], "train.ema_decay": 0.9}}
+    with pytest.raises(UserError, match=r"train.ema_decay: 0.9, but the run was started with 0.0"):
+        run._refuse_changes(saved, averaging, extending=False)
 
 
 def test_another_archive_is_refused(whole, tmp_path, monkeypatch, capsys):
