@@ -93,7 +93,7 @@ def test_tiny_is_the_notebooks_recipe():
     }
 
 
-BASES = {"tiny_cifar10.yaml", "micro_cifar10.yaml", "finetune_tiny_cifar10.yaml"}
+BASES = {"tiny_cifar10.yaml", "tiny_cifar10_fast.yaml", "micro_cifar10.yaml", "finetune_tiny_cifar10.yaml"}
 
 
 def test_other_configs_are_differences_from_tiny():

@@ -45,7 +45,7 @@ def test_each_step_moves_the_average_of_every_parameter():
     expected = values(model)
     for step in range(3):
         state["step"] = step
-        train_step(state, paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]), LabelSmoothingCrossEntropy())
+        train_step(state, [(paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]))], LabelSmoothingCrossEntropy())
         decay = (2 + step) / (11 + step)
         expected = {key: decay * expected[key] + (1 - decay) * value for key, value in values(model).items()}
     averages = state["average"].arrays()
@@ -102,7 +102,7 @@ def new_run():
     paddle.seed(1)
     model = build_model("regionvit_micro_32", num_classes=3)
     state = new_state(model, learning_rate=0.01, weight_decay=0.0, total_steps=9, ema_decay=DECAY)
-    train_step(state, paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]), LabelSmoothingCrossEntropy())
+    train_step(state, [(paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]))], LabelSmoothingCrossEntropy())
     return state
 
 
@@ -126,7 +126,7 @@ def test_training_goes_on_in_place_after_it():
         pass
     for state in (with_validation, without):
         paddle.seed(3)
-        train_step(state, paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]), LabelSmoothingCrossEntropy())
+        train_step(state, [(paddle.rand([2, 3, 32, 32]), paddle.to_tensor([0, 1]))], LabelSmoothingCrossEntropy())
     np.testing.assert_equal(values(with_validation["model"]), values(without["model"]))
 
 
