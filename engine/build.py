@@ -68,8 +68,12 @@ def build_augmentation(config):
 
 
 def build_mixing(config):
-    """Return how the config mixes training batches, None if it does not."""
+    """Return how the config mixes training batches, None if it does not; UserError if there is nothing to mix with."""
     if config.data.mixup or config.data.cutmix:
+        if config.data.batch_size == 1:
+            raise UserError(
+                "data.batch_size: 1, with data.mixup or data.cutmix: a picture has no other to be mixed with"
+            )
         return Mixing(config.data.mixup, config.data.cutmix, config.model.num_classes)
     return None
 

@@ -161,11 +161,16 @@ def first_names(arrays, file):
     """
     state = {}
     for key, value in arrays.items():
-        first_name = key.replace(".proj_cls.", ".proj.")
-        if first_name in state and not np.array_equal(state[first_name], value):
-            raise CheckpointError(f"{file}: {key} and {first_name} are one parameter, but differ here")
-        state[first_name] = value
+        name = first_name(key)
+        if name in state and not np.array_equal(state[name], value):
+            raise CheckpointError(f"{file}: {key} and {name} are one parameter, but differ here")
+        state[name] = value
     return state
+
+
+def first_name(key):
+    """Return a parameter's one name: `proj_cls.*` is `proj.*` under a second one."""
+    return key.replace(".proj_cls.", ".proj.")
 
 
 def check_finite(state, file):

@@ -4,6 +4,8 @@ import contextlib
 
 import paddle
 
+from .checkpoint import first_name
+
 
 class MovingAverage:
     """An exponential moving average of a model's parameters, in float32 whatever the model's precision.
@@ -37,8 +39,7 @@ class MovingAverage:
     def state_dict(self):
         """Return the model's state dict with the averages in place of parameters; buffers are the model's own."""
         averages = self.parameters()
-        of_tensor = {parameter.name: averages[key] for key, parameter in self.model.named_parameters()}
-        return {key: of_tensor.get(tensor.name, tensor) for key, tensor in self.model.state_dict().items()}
+        return {key: averages.get(first_name(key), tensor) for key, tensor in self.model.state_dict().items()}
 
     def arrays(self):
         """Return the averages by name as numpy arrays, for a checkpoint; `restore` goes on from them."""

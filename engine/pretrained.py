@@ -1,6 +1,6 @@
 """Weights that a new run starts from instead of random ones: those of another run, or official ones."""
 
-from pathlib import Path
+import os
 
 from . import checkpoint, parallel, resample
 from .checkpoint import CheckpointError
@@ -28,16 +28,18 @@ def start(model, file, resampling=False):
         if resampling:
             raise UserError("train.pretrained_resample: true, but no weights to resample: give train.pretrained=FILE")
         return [], {}
-    if not Path(file).exists():
+    if not os.path.exists(file):
         raise UserError(
             f"train.pretrained: {file}: no such file of weights: official ones are made into one by "
             "tools/convert_weights.py (see the README)"
         )
+    checksum = sha256sum(file) if os.path.isfile(file) else None
     try:
         notes = _load(model, file, resampling)
     except CheckpointError as error:
         raise CheckpointError(f"train.pretrained: {error}") from error
-    checksum = sha256sum(file)
+    if checksum != sha256sum(file):
+        raise UserError(f"train.pretrained: {file} was replaced while it was read: try again")
     if not parallel.agree(int(checksum[:15], 16)):
         raise UserError(f"train.pretrained: {file} is not the same for all processes of this run: copy one to all")
     return notes, {"pretrained_sha256": checksum}

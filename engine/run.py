@@ -38,7 +38,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     seed_everything(config.train.seed)
     dataset = build.build_dataset(config)
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
-    steps = build.steps_an_epoch(config, train_loader)
+    steps, mixing = build.steps_an_epoch(config, train_loader), build.build_mixing(config)
     model, told, origin = build.build_model(config), [], {}
     if not resuming:  # else the checkpoint has the weights, and the file may be gone
         told, origin = pretrained.start(model, config.train.pretrained, config.train.pretrained_resample)
@@ -63,7 +63,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         else:
             records = NoRecords()
-        for note in (*_introduction(config, device, state, dataset, steps), *notes):
+        for note in (*_introduction(config, device, state, dataset, steps, mixing), *notes):
             records.info(note)
         if writes and lock.warning:
             records.warn(lock.warning)
@@ -86,7 +86,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
                 prediction_interval=config.train.prediction_interval,
                 histogram_interval=config.records.histograms,
                 dataset=dataset,
-                mixing=build.build_mixing(config),
+                mixing=mixing,
             )
         except Stopped as stopped:
             records.info(
@@ -149,7 +149,7 @@ def _refuse_changes(saved, now, extending):
         )
 
 
-def _introduction(config, device, state, dataset, steps):
+def _introduction(config, device, state, dataset, steps, mixing):
     """Lines that say what is about to run on what."""
     yield f"Device: {describe_device(device)}, computing in {state['precision'].describe()}"
     processes, accumulate, batch_size = parallel.size(), config.train.accumulate, config.data.batch_size
@@ -164,7 +164,7 @@ def _introduction(config, device, state, dataset, steps):
         f"data: {len(dataset.train)} pictures to train on ({steps} steps an epoch), "
         f"{len(dataset.val)} to validate on ({dataset.val.name})"
     )
-    if build.build_mixing(config):
+    if mixing:
         yield "Training batches are mixed: their top1 is against the label with the larger share"
     if state["average"]:
         yield (

@@ -133,4 +133,4 @@ def restore(state, folder):
 
 def follow_new_cosine(state):
     """Set the learning rate to what the schedule, now planned for more steps, has at this one."""
-    state["schedule"].step(state["step"])  # given a step, Paddle takes the cosine's closed form
+    state["schedule"].step(state["step"])  # given a step, Paddle takes the closed form

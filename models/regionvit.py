@@ -12,10 +12,10 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.distributed import fleet
 
 from .attention import Attention
 from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
+from .recompute import recomputed
 from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
@@ -153,7 +153,7 @@ class Stage(nn.Layer):
     def _encode(self, encoder, regional, local, mask, regional_only):
         # What the last encoder of all computed is what the backward pass begins with: forgetting it would save nothing.
         if self.recompute and self.training and paddle.is_grad_enabled() and not regional_only:
-            return fleet.utils.recompute(encoder, regional, local, mask)
+            return recomputed(encoder, regional, local, mask)
         return encoder(regional, local, mask, regional_only)
 
     def _to_tokens(self, regional, local, grid):

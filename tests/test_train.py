@@ -386,11 +386,12 @@ def official(file):
     ],
 )
 def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
-    wanted, overrides = configs.load(config).train, ["data.batch_size=2", "train.epochs=1"]
-    if wanted.pretrained:
-        file = official(tmp_path / Path(wanted.pretrained).name)
-        overrides += [f"train.pretrained={file}", "optimizer.warmup_epochs=0.5"]  # the only epoch is no warm-up
-    pictures = archives.members(train=2 * wanted.accumulate, test=2)
+    wanted, overrides = configs.load(config), ["data.batch_size=2", "train.epochs=1"]
+    if wanted.optimizer.warmup_epochs:
+        overrides.append("optimizer.warmup_epochs=0.5")  # the only epoch is no warm-up
+    if wanted.train.pretrained:
+        overrides.append(f"train.pretrained={official(tmp_path / Path(wanted.train.pretrained).name)}")
+    pictures = archives.members(train=2 * wanted.train.accumulate, test=2)
     archive = archives.write(tmp_path / "cifar.tar.gz", pictures)
     train(monkeypatch, archive, tmp_path / "run", *overrides, config=config)
     points = read_history(tmp_path / "run" / "history.csv")
