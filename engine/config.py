@@ -81,7 +81,7 @@ class DataConfig:
     randaugment_magnitude: float = option("how strong these are, from 0 to 10", 9.0, low=0, high=10)
     random_erasing: float = option("probability that a rectangle of a training picture is erased", 0.0, low=0, high=1)
     mixup: float = option(
-        "mixup: alpha of the Beta distribution of shares; 0: none; with `data.cutmix`, one of the two a step",
+        "mixup: alpha of the Beta distribution of shares; 0: none; with `data.cutmix`, one of the two a batch",
         0.0,
         low=0,
         below=1000,
