@@ -259,7 +259,7 @@ class Ours(Subject):
         return build.build_criterion(self.config)
 
     def step(self, images, labels):
-        """One step of the trainer's loop, its records and mixing left out; return the loss."""
+        """One step of the trainer's loop, its records, mixing and accumulation left out; return the loss."""
         from .trainer import train_step
 
         return train_step(self.state, [(images, labels)], self.criterion)[0]

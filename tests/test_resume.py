@@ -143,6 +143,17 @@ def test_resume_is_bit_exact_with_all_that_a_step_can_be(pipeline, workers, step
     assert_same_run(output, whole(*overrides))
 
 
+@pytest.mark.parametrize(("pipeline", "workers", "step"), [("host", 0, 1), ("host", 2, 8), ("fast", 2, 3)])
+def test_resume_is_bit_exact_with_everything_at_once(pipeline, workers, step, stopped, whole, monkeypatch):
+    averaged = ("train.ema_decay=0.9", "train.recompute=true")
+    settings = (f"data.pipeline={pipeline}", f"data.num_workers={workers}")
+    overrides = (*settings, *RANDOM, *STEPS, *INGREDIENTS, *averaged)
+    output = stopped(step, *overrides)
+    resume(monkeypatch, output)
+    assert_same_run(output, whole(*overrides))
+    np.testing.assert_equal(load_rest(output)["average"], load_rest(whole(*overrides))["average"])
+
+
 @pytest.mark.parametrize(("pipeline", "step"), [("host", 0), ("host", 8), ("fast", 3), ("fast", 5)])
 def test_resume_is_bit_exact_with_a_moving_average_and_recomputation(pipeline, step, stopped, whole, monkeypatch):
     overrides = (f"data.pipeline={pipeline}", *RANDOM, "train.ema_decay=0.9", "train.recompute=true")
