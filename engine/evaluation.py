@@ -19,6 +19,8 @@ from .report import report as make_report
 from .runtime import describe_device, environment
 from .trainer import evaluate
 
+SECONDS = 3.0  # over which the speed of the model alone is measured
+
 
 def evaluate_weights(weights, config, output, report=False, flip=False):
     """Measure weights on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
@@ -111,8 +113,8 @@ def _provenance(trained, archive):
     }
 
 
-def throughput(model, images, precision, seconds=3.0):
-    """Return pictures a second of the forward pass alone on one batch, after a warm-up, over about `seconds`."""
+def throughput(model, images, precision):
+    """Return pictures a second of the forward pass alone on one batch, after a warm-up, over about `SECONDS`."""
     model.eval()
 
     def forward(times):
@@ -124,5 +126,5 @@ def throughput(model, images, precision, seconds=3.0):
 
     with paddle.no_grad(), precision.autocast():
         forward(1)
-        times = max(1, int(seconds / forward(1)))
+        times = max(1, int(SECONDS / forward(1)))
         return times * len(images) / forward(times)

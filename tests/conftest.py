@@ -18,6 +18,12 @@ def on_the_cpu():
     runtime.select_device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch):
+    """How long the speed of a model is measured decides no test."""
+    monkeypatch.setattr("engine.evaluation.SECONDS", 0.1)
+
+
 @pytest.fixture
 def no_gpu(monkeypatch):
     """A machine without a GPU, whatever this one has."""
