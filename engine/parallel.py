@@ -74,8 +74,10 @@ def gather(rows):
     distributed.all_gather(lengths, paddle.to_tensor([len(rows)]))
     lengths = [length.item() for length in lengths]
     missing = paddle.zeros([max(lengths) - len(rows), *rows.shape[1:]], dtype=rows.dtype)
-    distributed.all_gather(parts, paddle.concat([rows, missing]) if len(missing) else rows)
-    return paddle.concat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+    # Without those that have no rows, which Paddle 2.6 cannot put together.
+    whole = paddle.concat([part for part in (rows, missing) if len(part)])
+    distributed.all_gather(parts, whole)
+    return paddle.concat([part[:length] for part, length in zip(parts, lengths, strict=True) if length])
 
 
 def agree(*numbers):

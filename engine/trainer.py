@@ -282,8 +282,7 @@ def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
     """
     precision = precision or MixedPrecision()
     model.eval()
-    meter = Meter(num_classes)
-    logits_of_all, labels_of_all = [paddle.zeros([0, num_classes])], [paddle.zeros([0], dtype="int64")]
+    meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
     begin, counted_from = time.perf_counter(), 0
     with paddle.no_grad():
         bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())
@@ -300,8 +299,11 @@ def evaluate(model, loader, criterion, num_classes, precision=None, check=None):
                 begin, counted_from = time.perf_counter(), meter.images
         result = meter.read()
     result["ips"] = (meter.images - counted_from) / (time.perf_counter() - begin) * parallel.size()
-    probabilities = F.softmax(parallel.gather(paddle.concat(logits_of_all)), axis=-1)
-    result["predictions"] = Predictions(probabilities.numpy(), parallel.gather(paddle.concat(labels_of_all)).numpy())
+    logits, labels = paddle.zeros([0, num_classes]), paddle.zeros([0], dtype="int64")
+    if logits_of_all:  # a process may have no picture
+        logits, labels = paddle.concat(logits_of_all), paddle.concat(labels_of_all)
+    probabilities = F.softmax(parallel.gather(logits), axis=-1)
+    result["predictions"] = Predictions(probabilities.numpy(), parallel.gather(labels).numpy())
     return result
 
 

@@ -398,6 +398,7 @@ def test_what_decides_no_number_may_change(stopped, whole, monkeypatch):
 
 
 OTHER = {
+    "train.pretrained": "other.pdparams",
     "model.name": "regionvit_tiny_224",
     "model.padding_mask": "exact",
     "data.pipeline": "host",
