@@ -140,6 +140,7 @@ def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, a
     assert "Processes: 2, each with 2 batches of 4: 16 pictures a step, at the learning rate that the config has" in log
 
 
+@pytest.mark.slow
 def test_two_processes_accumulate_the_same_with_recomputation(archive, tmp_path):
     """Their gradients are averaged by another call then; both have to wait for the step's last batch."""
     for recompute in ("false", "true"):
@@ -150,6 +151,7 @@ def test_two_processes_accumulate_the_same_with_recomputation(archive, tmp_path)
     assert_same_weights(*(tmp_path / recompute / "latest.pdparams" for recompute in ("false", "true")))
 
 
+@pytest.mark.slow
 def test_two_processes_that_recompute_train_to_the_same_bits(pair, archive, tmp_path):
     options = ("data.batch_size=8", "train.recompute=true", "train.ema_decay=0.9")
     settings = arguments(archive, tmp_path / "run", *options)
