@@ -28,7 +28,7 @@ test: $(VENV)/.ready-test
 	$(RUN) -m pytest -q
 
 test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert
-	$(RUN) -m pytest -q -m slow
+	$(RUN) -m pytest -q -m slow -n 0  # one after the other: some take a machine for themselves
 
 test-2.6: .venv-2.6/.ready-test
 	.venv-2.6/bin/python -m pytest -q
