@@ -1,11 +1,12 @@
 """README.md and README_cn.md say the same, section by section, in all that no translation changes.
 
 Where one of them is changed, these tests name the section of the other that has to follow. Words are free, figures are
-not: what is a numeral in one is a numeral in the other, and what one spells out ("two cores", "双核") so does the other.
+not: a numeral in one is a numeral in the other, and what one spells out ("two cores") so does the other ("双核").
 """
 
 import difflib
 import re
+from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
 
@@ -21,6 +22,7 @@ COMMENT = re.compile(r"(?:^|\s+)# (.*)")
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\[([^]]*)\]\(([^)\s]+)\)")
 PICTURE = re.compile(r'<img src="([^"]+)" width="([^"]+)" alt="([^"]+)">')
+LISTED = re.compile(r"(?:-|[0-9]+\.) ")
 NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*(?:e-?[0-9]+)?")
 
 
@@ -46,16 +48,20 @@ def is_code(block):
     return block[0].startswith("```")
 
 
+def cells(row):
+    return re.split(r"(?<!\\)\|", row)[1:-1]
+
+
 def shape(block):
     """What a block is, with its size where the languages have it in common."""
     first = block[0]
     if is_code(block):
         return f"code: {first[3:]}"
     if first.startswith("|"):
-        columns = {len(re.split(r"(?<!\\)\|", row)) - 2 for row in block}
-        return f"table: {len(block) - 2} rows, {', '.join(map(str, sorted(columns)))} columns"
-    if first.startswith("- "):
-        return f"list: {sum(line.startswith('- ') for line in block)} items"
+        columns = sorted({len(cells(row)) for row in block})
+        return f"table: {len(block) - 2} rows, {' or '.join(map(str, columns))} columns"
+    if LISTED.match(first):
+        return f"list: {sum(bool(LISTED.match(line)) for line in block)} items"
     return "heading" if HEADING.match(first) else "pictures" if first.startswith("<") else "paragraph"
 
 
@@ -70,15 +76,22 @@ def commands(section):
     return [COMMENT.sub(" #", line).rstrip() for block in section if is_code(block) for line in block]
 
 
-def code(section):
-    """What a section sets as code in its text; what stands for something, as in `<name>`, has a name in each language."""
-    return sorted(re.sub(r"<.*?>", "<>", " ".join(span.split())) for span in CODE.findall(prose(section)))
+def found(section, find):
+    """What `find` gets from a section's text, sorted, as word order is free, and from its tables, cell by cell."""
+    lines = prose(section).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("|"))
+    rows = [[" ".join(sorted(find(cell))) for cell in cells(line)] for line in lines if line.startswith("|")]
+    return sorted(find(text)) + [" | ".join(row) for row in rows if any(row)]
 
 
-def numbers(section):
-    """Every numeral of a section's text, of those in names (CIFAR-10) and alternative texts of pictures too."""
-    text = LINK.sub(r"\1", CODE.sub("", prose(section)))
-    return sorted(NUMBER.findall(PICTURE.sub(r"\3", text)))
+def code(text):
+    """What a text sets as code; what stands for something, as in `<name>`, has a name in each language."""
+    return [re.sub(r"<.*?>", "<>", " ".join(span.split())) for span in CODE.findall(text)]
+
+
+def numbers(text):
+    """Every numeral of a text, of those in names (CIFAR-10) and alternative texts of pictures too."""
+    return NUMBER.findall(PICTURE.sub(r"\3", LINK.sub(r"\1", CODE.sub("", text))))
 
 
 def pictures(section):
@@ -86,26 +99,28 @@ def pictures(section):
 
 
 def slugs(page):
-    """The anchors that GitHub gives a page's headings: no punctuation, lower case, hyphens for spaces, repeats counted."""
-    found = []
+    """GitHub's anchors of a page's headings: no punctuation, lower case, hyphens for spaces, repeats counted."""
+    found, times = [], Counter()
     for heading, _ in sections(page):
         slug = re.sub(r"[^\w\- ]", "", LINK.sub(r"\1", HEADING.match(heading)[2])).lower().replace(" ", "-")
-        found.append(f"{slug}-{found.count(slug)}" if slug in found else slug)
+        found.append(f"{slug}-{times[slug]}" if times[slug] else slug)
+        times[slug] += 1
     return found
 
 
 def links(page, section):
     """The targets of a section's links; a heading goes by its English text, the two pages by one name."""
-    targets = [target for _, target in LINK.findall(prose(section))]
-    headings = dict(zip((f"#{slug}" for slug in slugs(page)), (heading for heading, _ in sections(ENGLISH)), strict=True))
-    return sorted("the other language" if target in READMES else headings.get(target, target) for target in targets)
+    names = dict.fromkeys(READMES, "the other language")
+    for slug, (heading, _) in zip(slugs(page), sections(ENGLISH), strict=True):
+        names[f"#{slug}"] = heading
+    return sorted(names.get(target, target) for _, target in LINK.findall(prose(section)))
 
 
 ITEMS = {
-    "blocks": lambda page, section: [shape(block) for block in section],
+    "paragraphs, lists and tables": lambda page, section: [shape(block) for block in section],
     "commands": lambda page, section: commands(section),
-    "code": lambda page, section: code(section),
-    "numbers": lambda page, section: numbers(section),
+    "code in the text": lambda page, section: found(section, code),
+    "numbers": lambda page, section: found(section, numbers),
     "pictures": lambda page, section: pictures(section),
     "links": links,
 }
@@ -121,11 +136,13 @@ def test_both_readmes_have_the_same_headings():
 def test_both_readmes_have_the_same(item):
     test_both_readmes_have_the_same_headings()
     differences = []
+    side = {"-": ENGLISH, "+": CHINESE}
     for (a, english), (b, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):
         lines = difflib.ndiff(ITEMS[item](ENGLISH, english), ITEMS[item](CHINESE, chinese))
-        only = [f"    only in {ENGLISH if line[0] == '-' else CHINESE}: {line[2:]}" for line in lines if line[0] in "-+"]
+        only = [f"    only in {side[line[0]]}: {line[2:]}" for line in lines if line[0] in side]
         differences += [f"{a} | {b}", *only] if only else []
-    assert not differences, "\n".join([f"{item} that differ:", *differences])
+    if differences:
+        pytest.fail("\n".join([f"the {item} differ:", *differences]), pytrace=False)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -147,4 +164,4 @@ def test_chinese_paragraphs_are_not_wrapped():
             if shape(block) == "paragraph":
                 assert len(block) == 1, block[0]
             elif shape(block).startswith("list"):
-                assert all(line.startswith("- ") for line in block), block
+                assert all(LISTED.match(line) for line in block), block
