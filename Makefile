@@ -1,12 +1,13 @@
 # make demo   set everything up, train on handwritten digits, evaluate (minutes on a CPU)
 # make test   set everything up, check the style, run the fast tests
 # make dashboard   set everything up, start VisualDL on the runs below output/ (LOGDIR=... for others)
-.PHONY: demo test test-slow test-2.6 dashboard clean
+.PHONY: demo test test-slow test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
 LOGDIR ?= output
 RUN = $(VENV)/bin/python
+EXPORT = requirements-export.txt
 PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements-cpu.txt)
 
 demo: $(VENV)/.ready
@@ -27,11 +28,14 @@ test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff format --check .
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-export
 	$(RUN) -m pytest -q -m slow -n 0  # one after the other: some take a machine for themselves
 
 test-2.6: .venv-2.6/.ready-test
 	.venv-2.6/bin/python -m pytest -q
+
+test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export
+	.venv-2.6/bin/python -m pytest -q -m slow tests/test_export.py
 
 clean:
 	rm -rf .venv .venv-2.6 .pytest_cache .ruff_cache
@@ -39,6 +43,10 @@ clean:
 %/.ready:
 	$(PYTHON) -m venv $*
 	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $(PADDLE)
+	touch $@
+
+%/.ready-export: %/.ready
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $(EXPORT)
 	touch $@
 
 %/.ready-test: %/.ready
@@ -53,6 +61,9 @@ clean:
 $(VENV)/.ready: $(PADDLE) requirements-common.txt
 $(VENV)/.ready-test: requirements-test.txt
 $(VENV)/.ready-convert: requirements-convert.txt
+$(VENV)/.ready-export: requirements-export.txt
 .venv-2.6/.ready: PADDLE = requirements-cpu-2.6.txt
+.venv-2.6/.ready-export: EXPORT = requirements-export-2.6.txt
+.venv-2.6/.ready-export: requirements-export-2.6.txt
 .venv-2.6/.ready: requirements-cpu-2.6.txt requirements-common.txt
 .SECONDARY:

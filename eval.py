@@ -29,7 +29,9 @@ def main():
     output = arguments.output or weights.parent
     measured = evaluate_weights(weights, config, output, arguments.report, arguments.flip)
     views = ", each averaged with its mirror image" * measured["flip"]
-    print(f"{measured['images']} pictures ({measured['split']}){views} on {measured['device']}")
+    print(
+        f"{measured['images']} pictures ({measured['split']}){views} on {measured['device']} by {measured['runtime']}"
+    )
     print(
         f"top1: {measured['top1']:.5f}, top5: {measured['top5']:.5f}, loss: {measured['loss']:.5f}, "
         f"ece: {measured['ece']:.5f}"

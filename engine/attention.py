@@ -6,6 +6,7 @@ from models.rollout import rollout
 
 from .attention_figures import lsa_figure, places, rollout_figure, rsa_figure
 from .errors import UserError
+from .exported import Exported
 from .files import writing_into
 
 
@@ -23,8 +24,11 @@ def show_attention(trained, name, folder, region=None, encoder="last", heads=Fal
         (the files written, lines that say what they show).
 
     Raises:
-        UserError: the picture cannot be read, there is no such region, or the folder cannot be written.
+        UserError: the model is an export, the picture cannot be read, there is no such region, or the folder cannot be
+            written.
     """
+    if isinstance(trained.model, Exported):
+        raise UserError(f"--weights {trained.weights}: an export does not tell its attention: give a .pdparams file")
     try:
         picture = trained.picture(name)
     except DataError as error:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from . import runtime
 from .errors import UserError
-from .subjects import short_name
+from .subjects import RUNTIMES, short_name
 
-PARTS = ("forward", "train_step", "pipelines", "end_to_end", "save")
+BY_DEFAULT = ("forward", "train_step", "pipelines", "end_to_end", "save")
+PARTS = (*BY_DEFAULT, "inference")
 COMPARED = ("forward", "train_step")
 SETTINGS = ("same", "flags", "threads", "stock")  # what another implementation is given; see `subjects.settle`
 PAUSE = 0.3  # seconds between turns of two subjects: after its turn the threads of one keep spinning for 0.2
@@ -42,7 +43,8 @@ def measure(config_file, overrides, *, parts, steps, against=None, settings="sam
 
     Returns:
         {"date", "environment", "config", a key for each part, "against"}. A rate is {"images_per_second" (median),
-        "min", "max"}; `save` has {"seconds" (median), "min", "max", "megabytes"}.
+        "min", "max"}; `save` has {"seconds" (median), "min", "max", "megabytes"}; `inference` has a rate for each of
+        `RUNTIMES`, with its "ratio" to eager's.
 
     Raises:
         UserError: the config, the data, the device or the other implementation cannot be used.
@@ -77,6 +79,8 @@ def measure(config_file, overrides, *, parts, steps, against=None, settings="sam
             report["end_to_end"] = _measure_loading(
                 ours, "end_to_end", "end_to_end", config.data.batch_size, steps, say
             )
+    if "inference" in parts:
+        report["inference"] = _measure_inference(start, overrides, config.data.batch_size, steps, say)
     return report
 
 
@@ -106,23 +110,51 @@ def _compare(report, ours, other, parts, steps, say):
             entry["ratio"] = report[part]["images_per_second"] / entry["images_per_second"]
             report["against"][part] = entry
             _say_rate(f"  {Path(report['against']['file']).name}", entry, say)
-            say(f"  ratio        {entry['ratio']:10.2f} times its images/s (settings: {report['against']['settings']})")
+            say(
+                f"  ratio          {entry['ratio']:10.2f} times its images/s (settings: {report['against']['settings']})"
+            )
 
 
 def _take_turns(subjects, part, steps, batch):
     """Warm every subject up, let them take turns, and return an entry of the report for each."""
     for subject in subjects:
         subject.ask("begin", part=part)
+    entries = []
+    for subject, its_seconds in zip(subjects, _turns(subjects, steps), strict=True):
+        memory = subject.ask("peak_memory")  # before the profiler, which takes some too
+        entries.append({**_rate(batch, its_seconds), "peak_memory_mb": memory, **subject.ask("count")})
+    return entries
+
+
+def _turns(subjects, steps):
+    """Let subjects that have begun take turns; return the seconds of each one's."""
     seconds = [[] for _ in subjects]
     for _ in range(steps):
         for subject, its_seconds in zip(subjects, seconds, strict=True):
             if len(subjects) > 1:
                 time.sleep(PAUSE)
             its_seconds.append(subject.ask("turn")["seconds"])
-    entries = []
-    for subject, its_seconds in zip(subjects, seconds, strict=True):
-        memory = subject.ask("peak_memory")  # before the profiler, which takes some too
-        entries.append({**_rate(batch, its_seconds), "peak_memory_mb": memory, **subject.ask("count")})
+    return seconds
+
+
+def _measure_inference(start, overrides, batch, steps, say):
+    """The forward pass by this project's code, and as an export by what runs exports, in turns."""
+    from .exported import NAMES
+
+    with contextlib.ExitStack() as stack:
+        subjects = [stack.enter_context(start(overrides)) for _ in RUNTIMES]
+        for subject, runtime in zip(subjects, RUNTIMES, strict=True):
+            subject.ask("start")
+            subject.ask("begin", part="inference", runtime=runtime)
+        entries = {
+            runtime: {**_rate(batch, seconds), "peak_memory_mb": subject.ask("peak_memory")}
+            for runtime, subject, seconds in zip(RUNTIMES, subjects, _turns(subjects, steps), strict=True)
+        }
+    eager = entries["eager"]
+    for runtime, entry in entries.items():
+        entry["ratio"] = entry["images_per_second"] / eager["images_per_second"]
+        _say_rate(NAMES.get(runtime, runtime), entry, say)
+        say(f"  ratio          {entry['ratio']:10.2f} times eager's images/s")
     return entries
 
 
@@ -146,7 +178,7 @@ def _measure_save(subject, steps, say):
         megabytes = sum(file.stat().st_size for file in Path(folder).glob("latest.*")) / 1e6
     entry = {"seconds": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "megabytes": megabytes}
     say(
-        f"{'save':14} {entry['seconds']:10.3f} s        ({entry['min']:.3f} to {entry['max']:.3f}), "
+        f"{'save':16} {entry['seconds']:10.3f} s        ({entry['min']:.3f} to {entry['max']:.3f}), "
         f"{megabytes:.1f} MB: a checkpoint to resume from"
     )
     return entry
@@ -174,7 +206,7 @@ def _say_environment(report, steps, say):
 
 
 def _say_rate(name, entry, say):
-    line = f"{name:14} {entry['images_per_second']:10.2f} images/s ({entry['min']:.2f} to {entry['max']:.2f})"
+    line = f"{name:16} {entry['images_per_second']:10.2f} images/s ({entry['min']:.2f} to {entry['max']:.2f})"
     if "waiting_for_data" in entry:
         line += f", {entry['waiting_for_data']:.1%} of the time waiting for data"
     if "peak_memory_mb" in entry:

@@ -138,21 +138,24 @@ def build_state(config, model, precision, total_steps):
     if config.train.to_static and config.train.recompute:
         raise UserError("train.recompute: true, with train.to_static: true: a static graph keeps all: use one of them")
     if config.train.to_static:
-        make_static(model, config.data.image_size, precision)
+        if precision.level == "O2":
+            raise UserError(
+                "train.to_static: true, with amp.level: O2: not tried on a GPU yet; use O1, or no to_static"
+            )
+        make_static(model, config.data.image_size)
     return state
 
 
-def make_static(model, image_size, precision):
-    """Have Paddle compile the model's forward pass into a static graph, for batches of any size.
-
-    Raises:
-        UserError: at amp.level O2, with which it has never been run.
-    """
-    if precision.level == "O2":
-        raise UserError("train.to_static: true, with amp.level: O2: not tried on a GPU yet; use O1, or no to_static")
-    pictures = paddle.static.InputSpec([None, 3, image_size, image_size], "float32")
+def make_static(model, image_size):
+    """Have Paddle compile the model's forward pass into a static graph, for batches of any size."""
+    pictures = paddle.static.InputSpec([None, 3, image_size, image_size], "float32", "images")
     # Without a backend of None, Paddle 3 spends minutes compiling by CINN on a GPU.
     paddle.jit.to_static(model, input_spec=[pictures], full_graph=True, backend=None)
+
+
+def side(config):
+    """Return the side in pixels of the data's pictures."""
+    return data.SIDE
 
 
 def build_criterion(config):

@@ -23,7 +23,7 @@ SECONDS = 3.0  # over which the speed of the model alone is measured
 
 
 def evaluate_weights(weights, config, output, report=False, flip=False):
-    """Measure weights on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
+    """Measure weights, or an export, on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
 
     Args:
         report: write all figures and `report.html` too.
@@ -31,7 +31,8 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
 
     Returns:
         what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
-        images_per_second (with loading), model_images_per_second (the model alone), device, weights, split, flip;
+        images_per_second (with loading), model_images_per_second (the model alone), device, runtime, weights, split,
+        flip;
         per_class (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the
         order of classes; provenance.
 
@@ -58,6 +59,7 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
         "images_per_second": result["ips"],
         "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
         "device": describe_device(trained.device),
+        "runtime": trained.runtime,
         "weights": str(weights),
         "split": dataset.val.name,
         "flip": flip,

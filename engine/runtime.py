@@ -65,7 +65,7 @@ def describe_device(device):
 
     if device == "cpu":
         name = next((line.split(":", 1)[1].strip() for line in _cpu_info().splitlines() if "model name" in line), None)
-        description = f"cpu ({name or platform.machine()}, {_cpu_threads()} threads)"
+        description = f"cpu ({name or platform.machine()}, {cpu_threads()} threads)"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
             description += "; this machine has an NVIDIA driver, but this Paddle is a build for the CPU"
         return description
@@ -130,7 +130,7 @@ def set_cpu_threads():
 
     if not _threads_chosen:
         # Through this call and not the variable, about which Paddle warns on stderr.
-        paddle.base.core.set_num_threads(_cpu_threads())
+        paddle.base.core.set_num_threads(cpu_threads())
 
 
 def keep_freed_memory():
@@ -151,7 +151,7 @@ def _tune_cpu():
     paddle.set_flags({"FLAGS_use_stride_kernel": False})  # strided views make later copies slow on a CPU
 
 
-def _cpu_threads():
+def cpu_threads():
     if _threads_chosen and os.environ["OMP_NUM_THREADS"].isdigit():
         return int(os.environ["OMP_NUM_THREADS"])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

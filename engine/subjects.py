@@ -9,6 +9,7 @@ import re
 import resource
 import runpy
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from .errors import UserError
 WARM_UP = 2  # turns: the first allocates, and chooses kernels where there is a choice
 STEPS_ON_A_GPU = 10  # a turn: waiting after each step would empty the GPU's queue, as training does not
 BATCHES = 8  # a turn of a pipeline: loaders fetch a few ahead, which single ones would show as bursts
+RUNTIMES = ("eager", "paddle", "onnx")  # this project's code, and what runs an export of each format
 VIEWS = {"reshape", "flatten", "transpose", "slice", "split_with_num", "split"}  # no work on a device: not counted
 
 
@@ -238,6 +240,7 @@ class Ours(Subject):
         from . import build
 
         super().__init__(config)
+        self.device = device
         self.precision = build.build_precision(config, device)
         self.computes_in = self.precision.describe()
 
@@ -280,6 +283,20 @@ class Ours(Subject):
 
         # The workers' first batches were fetched ahead, two each, and would hide how long the later ones take.
         return Part(run, self.steps_a_turn, max(WARM_UP, 2 * self.config.data.num_workers), data)
+
+    def inference(self, runtime):
+        """The forward pass by one of `RUNTIMES`."""
+        from . import checkpoint, exported
+        from .export import export
+
+        if runtime == "eager":
+            return self.forward()
+        with tempfile.TemporaryDirectory() as folder:
+            weights, folder = Path(folder) / "model.pdparams", Path(folder) / runtime
+            checkpoint.save({weights: self.model.state_dict()})
+            export(weights, self.config, runtime, folder)
+            program = exported.Exported(folder, exported.describe(folder), self.device)
+        return Part(lambda: program(self.batch[0]), self.steps_a_turn)
 
     def save(self, folder):
         from .resume import Checkpoints

@@ -1,4 +1,4 @@
-"""A trained model from its file of weights: which config and class names go with it, and what it makes of pictures."""
+"""A trained model from its weights or its export: which config and class names go with it, what it makes of pictures."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 import data
 from data import pictures
 
-from . import build, checkpoint, config as configs
+from . import build, checkpoint, config as configs, exported
 from .amp import MixedPrecision
 from .errors import UserError
 from .files import sha256sum
@@ -35,6 +35,8 @@ class Trained:
     config: configs.Config
     weights: Path
     sha256: str  # of the weights
+    noted_classes: list[str] | None  # beside the weights
+    runtime: str = "Paddle"  # what runs it, for people
 
     @cached_property
     def dataset(self):
@@ -46,7 +48,7 @@ class Trained:
 
         They are noted beside the weights of a run; else the config's archive has them.
         """
-        count, noted = self.config.model.num_classes, _noted_classes(self.weights.parent / ENVIRONMENT)
+        count, noted = self.config.model.num_classes, self.noted_classes
         if noted is not None and len(noted) == count:
             return noted, None
         why = f"neither {ENVIRONMENT} beside the weights nor {self.config.data.file} has them"
@@ -119,6 +121,8 @@ def find(weights, config_file, overrides):
             notes.append(f"weights: {weights}")
         else:
             raise UserError(f"--weights {weights}: neither here nor in {folder}: give the path of the file")
+    if weights.is_dir():
+        weights = exported.weights_in(weights)
     if config_file is None:
         beside = weights.parent / CONFIG
         config_file = beside if beside.exists() else DEFAULT_CONFIG
@@ -127,13 +131,15 @@ def find(weights, config_file, overrides):
 
 
 def load(weights, config):
-    """Build a config's model on its device and give it weights from a file.
+    """Build a config's model on its device and give it weights from a file; or have an export in its place.
 
     Raises:
-        UserError: the device or the weights cannot be used as the config says.
+        UserError: the device, the weights or the export cannot be used as the config says.
     """
-    device = select_device(config.device)
-    model, weights = build.build_model(config), Path(weights)
+    device, weights = select_device(config.device), Path(weights)
+    if exported.is_export(weights):
+        return _load_export(weights, config, device)
+    model = build.build_model(config)
     digest = sha256sum(weights) if weights.is_file() else None
     checkpoint.load_weights(model, weights)
     if digest != sha256sum(weights):  # a run has put better ones in their place
@@ -141,7 +147,22 @@ def load(weights, config):
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
-    return Trained(model, precision, device, config, weights, digest)
+    return Trained(model, precision, device, config, weights, digest, _noted_classes(weights.parent / ENVIRONMENT))
+
+
+def _load_export(weights, config, device):
+    description = exported.describe(weights.parent)
+    for key, wanted, has in (
+        ("data.image_size", config.data.image_size, description["image_size"]),
+        ("model.num_classes", config.model.num_classes, len(description["classes"])),
+    ):
+        if wanted != has:
+            raise UserError(f"{key}: {wanted}, but {weights} was exported with {has}: give the config it came with")
+    model = exported.Exported(weights.parent, description, device)
+    model.eval()
+    float32 = MixedPrecision(device=device)
+    runtime = exported.NAMES[description["format"]]
+    return Trained(model, float32, device, config, weights, sha256sum(weights), description["classes"], runtime)
 
 
 def _noted_classes(file):

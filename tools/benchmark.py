@@ -6,7 +6,8 @@ Parts, each after a warm-up, as the median (min to max) of --steps turns; a turn
   pipelines   each data pipeline alone, in one process (no workers), up to the batch that is ready
   end_to_end  loader (as configured) and training step, and the share of the time spent waiting for data
   save        a checkpoint to resume from, into the system's temporary folder: seconds in place of images/s
-Pictures of forward and train_step are random. The others read data.file, or random pictures if it is not there.
+  inference   forward, and the same as exports by Paddle Inference and onnxruntime, in turns; only when --only has it
+Pictures of forward, train_step and inference are random. The others read data.file, or random pictures if it is not there.
 
 --against FILE.py times another implementation in turns with this one. FILE.py gives build(variant, num_classes) -> a
 paddle.nn.Layer and may give loss(logits, labels); it is trained by plain Adam. A ratio above 1: this project is faster.
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import json
 
-from engine.benchmark import COMPARED, PARTS, SETTINGS, measure, variants
+from engine.benchmark import BY_DEFAULT, COMPARED, PARTS, SETTINGS, measure, variants
 from engine.cli import Parser, run
 from engine.errors import UserError
 from engine.runtime import PROJECT
@@ -73,7 +74,7 @@ def parse():
 def parts_of(arguments):
     """Return the parts to measure, in their order; UserError for one that there is not."""
     if arguments.only is None:
-        return list(PARTS)
+        return list(BY_DEFAULT)
     chosen = [name.strip() for name in arguments.only.split(",")]
     unknown = [name for name in chosen if name not in PARTS]
     if unknown:

@@ -1,0 +1,347 @@
+import importlib.util
+import json
+import shutil
+import sys
+
+import archives
+import cv2
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+from runs import ROOT, train
+from sklearn.datasets import load_digits
+from test_tools import tool
+
+import eval as eval_script
+from engine import build, checkpoint, config as configs, exported, trained as trained_models
+from engine.cli import run
+from engine.export import FORMATS, export
+from models import VARIANTS, cpu
+from models.windows import PADDING_MASKS
+
+FARTHEST = {"paddle": 1e-6, "onnx": 1e-3}
+BATCHES = (1, 7)
+
+
+def needs(format):
+    if format == "onnx":
+        pytest.importorskip("paddle2onnx", reason="ONNX needs requirements-export.txt")
+        pytest.importorskip("onnxruntime", reason="ONNX needs requirements-export.txt")
+
+
+@pytest.fixture(params=["paddle", pytest.param("onnx", marks=pytest.mark.slow)])
+def format(request):
+    needs(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def home(nano, tmp_path_factory):
+    """A run in `run`, an export of it in `paddle` and, where it can be made, in `onnx`."""
+    folder = tmp_path_factory.mktemp("home")
+    archive = archives.write(folder / "cifar.tar.gz", archives.members(train=40, test=50))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        train(monkeypatch, archive, folder / "run", "train.epochs=1")
+        weights = folder / "run" / "best_model.pdparams"
+        for format in FORMATS:
+            if format == "paddle" or all(map(importlib.util.find_spec, ("paddle2onnx", "onnxruntime"))):
+                tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", folder / format)
+    return folder
+
+
+@pytest.fixture
+def copy(home, format, tmp_path):
+    """A copy of the home's export that a test may spoil."""
+    return shutil.copytree(home / format, tmp_path / format)
+
+
+def load(folder):
+    return trained_models.load(*trained_models.find(folder, None, [])[:2])
+
+
+def script(monkeypatch, main, *arguments):
+    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+    run(main)
+
+
+def refused(capsys, run, *arguments):
+    """Run a script that has to refuse its arguments; return its line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        run(*arguments)
+    error = capsys.readouterr().err.splitlines()
+    assert exit.value.code == 2
+    assert len([line for line in error if not line.startswith("config: ")]) == 1
+    return error[-1]
+
+
+def in_batches(model, images, size):
+    with paddle.no_grad(), cpu.plain():
+        return np.concatenate([model(images[i : i + size]).numpy() for i in range(0, len(images), size)])
+
+
+def hundred_digits():
+    """uint8 [100, 32, 32, 3]: real pictures, handwritten."""
+    grey = [cv2.resize(image * 255 / 16, (32, 32)) for image in load_digits().images[:100]]
+    return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def assert_equals_the_model(tmp_path, variant, image_size, format):
+    """Logits of a hundred pictures, at batch 1 and 7, are those of the model, and so is each top-1."""
+    overrides = [f"model.name={variant}", f"data.image_size={image_size}", "device=cpu"]
+    config = configs.load(ROOT / "configs" / "tiny_cifar10.yaml", overrides)
+    paddle.seed(5)
+    model = build.build_model(config)
+    for parameter in model.parameters():  # as trained weights: logits of several units, not of a tenth
+        parameter.set_value(parameter * (2.0 if parameter.ndim > 1 else 1.0))
+    checkpoint.save({tmp_path / "model.pdparams": model.state_dict()})
+    export(tmp_path / "model.pdparams", config, format, tmp_path / format)
+
+    trained = trained_models.load(tmp_path / "model.pdparams", config)
+    images = trained.normalised(hundred_digits())
+    programs = [load(tmp_path / format).model]
+    if format == "paddle":
+        programs.append(paddle.jit.load(str(tmp_path / format / exported.STEM)))
+        programs[-1].eval()
+    for size in BATCHES:
+        expected = in_batches(trained.model, images, size)
+        assert np.abs(expected).max() > 0.5
+        for program in programs:
+            logits = in_batches(program, images, size)
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=FARTHEST[format])
+            assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_an_export_equals_the_model(nano, tmp_path, format):
+    assert_equals_the_model(tmp_path, "regionvit_micro_32", 32, format)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_export_of_every_variant_equals_the_model(tmp_path, variant, format):
+    assert_equals_the_model(
+        tmp_path, variant, 64, format
+    )  # windows are padded there, in w14 variants by more than half
+
+
+@pytest.mark.parametrize("mask", PADDING_MASKS)
+def test_windows_are_padded_in_an_export_as_in_the_model(home, tmp_path, format, mask):
+    config = configs.load(home / "run" / "config.yaml", ["data.image_size=40", f"model.padding_mask={mask}"])
+    export(home / "run" / "best_model.pdparams", config, format, tmp_path / mask)
+    padded, images = load(tmp_path / mask), np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    model = trained_models.load(home / "run" / "best_model.pdparams", config)
+    np.testing.assert_allclose(padded.probabilities(images), model.probabilities(images), atol=1e-6)
+    if format == "onnx":
+        import onnx
+
+        pads = [node for node in onnx.load(tmp_path / mask / "inference.onnx").graph.node if node.op_type == "Pad"]
+        assert pads
+        assert all(len(node.input) == 2 for node in pads)  # and no value that the converter made up
+
+
+@pytest.mark.parametrize("flags", [[], ["--flip"], ["--report"]])
+def test_eval_measures_of_an_export_what_it_measures_of_the_weights(home, format, tmp_path, monkeypatch, flags):
+    for name, weights in ("model", home / "run" / "best_model.pdparams"), ("export", home / format):
+        script(monkeypatch, eval_script.main, "--weights", weights, "--output", tmp_path / name, *flags)
+    model, export = (json.loads((tmp_path / name / "eval.json").read_text()) for name in ("model", "export"))
+    for key in ("top1", "top5", "images", "split", "classes", "confusion_matrix", "per_class", "flip"):
+        assert export[key] == model[key]
+    assert export["loss"] == pytest.approx(model["loss"], abs=1e-5)
+    assert export["ece"] == pytest.approx(model["ece"], abs=1e-5)
+    assert (model["runtime"], export["runtime"]) == ("Paddle", exported.NAMES[format])
+    assert sorted(file.name for file in (tmp_path / "export").iterdir() if file.suffix != ".png") == sorted(
+        file.name for file in (tmp_path / "model").iterdir() if file.suffix != ".png"
+    )
+
+
+def test_predict_says_of_an_export_what_it_says_of_the_weights(home, format, tmp_path, monkeypatch, capsys):
+    Image.fromarray(hundred_digits()[3]).resize((90, 50)).save(tmp_path / "photo.png")
+    said = []
+    for weights in (home / "run" / "best_model.pdparams", home / format, next((home / format).glob("*.[po][dn]*"))):
+        capsys.readouterr()
+        tool(monkeypatch, "predict.py", "--weights", weights, tmp_path / "photo.png", "val:0", "val:7")
+        said.append(capsys.readouterr().out)
+    assert said[0].count("\n") == 3
+    assert said[1] == said[2] == said[0]
+
+
+def test_the_class_names_come_with_an_export(home, format):
+    names, note = load(home / format).class_names()
+    assert (names, note) == (archives.CLASSES, None)
+
+
+def test_the_description_is_enough_to_run_an_export(home, format, tmp_path):
+    """What somebody writes who has the export's folder, and none of this project's code."""
+    photo = Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 90, 3), np.uint8))
+    photo.save(tmp_path / "photo.png")
+    described = json.loads((home / format / "preprocessing.json").read_text())
+
+    picture = np.asarray(photo)[:, 20:70]
+    picture = cv2.resize(picture, (described["side"],) * 2, interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(picture, (described["image_size"],) * 2, interpolation=cv2.INTER_LINEAR)
+    x = (picture / 255 - described["mean"]) / described["std"]
+    x = x.transpose(2, 0, 1)[None].astype(described["input"]["dtype"])
+    assert list(x.shape[1:]) == described["input"]["shape"][1:]
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(home / format / "inference.onnx", providers=["CPUExecutionProvider"])
+        (logits,) = session.run([described["output"]["name"]], {described["input"]["name"]: x})
+    else:
+        logits = paddle.jit.load(str(home / format / "inference"))(paddle.to_tensor(x)).numpy()
+    p = np.exp(logits - logits.max())
+    p = (p / p.sum())[0]
+
+    model = load(home / "run" / "best_model.pdparams")
+    expected = model.probabilities(model.picture(tmp_path / "photo.png")[None])[0]
+    np.testing.assert_allclose(p, expected, atol=1e-4)
+    assert described["classes"][p.argmax()] == archives.CLASSES[expected.argmax()]
+
+
+@pytest.mark.slow
+def test_an_onnx_model_has_names_and_nothing_to_spare(home):
+    needs("onnx")
+    import onnx
+
+    model = onnx.load(home / "onnx" / "inference.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    (source,), (result,) = model.graph.input, model.graph.output
+    assert (source.name, result.name) == ("images", "logits")
+    assert [end.type.tensor_type.shape.dim[0].dim_param for end in (source, result)] == ["batch", "batch"]
+    read = {name for node in model.graph.node for name in node.input} | {"logits"}
+    assert all(read.intersection(node.output) for node in model.graph.node)
+    assert all(constant.name in read for constant in model.graph.initializer)
+
+
+def test_an_export_is_replaced_by_the_next_and_nothing_else_is(home, copy, format, monkeypatch):
+    (copy / "inference.old").write_text("of another Paddle")
+    (copy / "notes.txt").write_text("mine")
+    before = exported.describe(copy)
+    weights = home / "run" / "final_model.pdparams"
+    tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
+    assert before["made_from"]["weights"] != exported.describe(copy)["made_from"]["weights"] == str(weights)
+    assert {file.name for file in copy.iterdir()} == {file.name for file in (home / format).iterdir()} | {"notes.txt"}
+
+
+def test_without_output_an_export_goes_beside_the_weights(home, format, monkeypatch, tmp_path):
+    for name in ("best_model.pdparams", "config.yaml"):
+        shutil.copy(home / "run" / name, tmp_path)
+    tool(monkeypatch, "export.py", "--weights", tmp_path / "best_model.pdparams", "--format", format)
+    assert exported.describe(tmp_path / format)["format"] == format
+
+
+def test_an_export_that_computes_something_else_is_not_written(home, copy, format, monkeypatch, capsys):
+    before = {file.name: file.read_bytes() for file in copy.iterdir()}
+    right = exported.RUNNERS[format]
+
+    def wrong(folder, device):
+        run = right(folder, device)
+        return lambda images: run(images) * np.float32(1.002)
+
+    monkeypatch.setitem(exported.RUNNERS, format, wrong)
+    weights = home / "run" / "best_model.pdparams"
+    error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
+    assert "a fault of the conversion" in error
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
+
+
+def test_a_folder_that_holds_something_else_is_not_exported_into(home, copy, format, monkeypatch, capsys):
+    weights, (other,) = home / "run" / "best_model.pdparams", set(FORMATS) - {format}
+    error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", other, "--output", copy)
+    assert f"holds an export as {format}: choose another folder" in error
+    error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--output", home / "run")
+    assert "holds a run" in error
+
+
+def test_an_export_is_not_exported_again(copy, monkeypatch, capsys):
+    error = refused(capsys, tool, monkeypatch, "export.py", "--weights", copy, "--output", copy.parent / "again")
+    assert "an export already: give the .pdparams file" in error
+
+
+def test_an_export_does_not_tell_its_attention(copy, monkeypatch, capsys):
+    error = refused(capsys, tool, monkeypatch, "show_attention.py", "--weights", copy, "val:0")
+    assert "an export does not tell its attention: give a .pdparams file" in error
+
+
+def spoil_the_weights(folder):
+    file = exported.weights_in(folder)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return f"{file}: altered since it was exported: export again"
+
+
+def remove_the_description(folder):
+    (folder / exported.DESCRIPTION).unlink()
+    return "no preprocessing.json, so no export"
+
+
+def damage_the_description(folder):
+    (folder / exported.DESCRIPTION).write_text('{"format": ["onnx"]}')
+    return "preprocessing.json: not readable as an export's description"
+
+
+def change_the_size(folder):
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("image_size: 32", "image_size: 64"))
+    return "data.image_size: 64, but"
+
+
+def change_the_classes(folder):
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("num_classes: 10", "num_classes: 7"))
+    return "model.num_classes: 7, but"
+
+
+def remove_all(folder):
+    for file in folder.iterdir():
+        file.unlink()
+    return "a folder without an export (inference.onnx or inference.pdiparams): give a file of weights"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_the_weights,
+        remove_the_description,
+        damage_the_description,
+        change_the_size,
+        change_the_classes,
+        remove_all,
+    ],
+)
+def test_a_spoilt_export_is_refused_in_one_line(copy, monkeypatch, capsys, spoil):
+    expected = spoil(copy)
+    assert expected in refused(capsys, tool, monkeypatch, "predict.py", "--weights", copy, "val:0")
+
+
+def test_a_program_of_another_paddle_is_refused(home, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(home / "paddle", tmp_path / "paddle")
+    description = json.loads((folder / exported.DESCRIPTION).read_text())
+    ours = f"inference.{exported.program_suffix()}"
+    description["files"]["inference.other"] = description["files"].pop(ours)
+    (folder / ours).rename(folder / "inference.other")
+    (folder / exported.DESCRIPTION).write_text(json.dumps(description))
+    error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", folder, "val:0")
+    assert f"{ours}: missing, and Paddle {paddle.__version__} reads no other" in error
+
+
+def test_what_is_not_installed_is_named_with_the_command(home, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "onnx"
+    shutil.copytree(home / "paddle", folder)
+    (folder / "inference.onnx").write_bytes(b"")
+    description = json.loads((folder / exported.DESCRIPTION).read_text())
+    description |= {"format": "onnx", "files": {}}
+    (folder / exported.DESCRIPTION).write_text(json.dumps(description))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
+    command = "pip install -r requirements-export.txt"
+    error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", folder, "val:0")
+    assert f"needs onnxruntime: {command}" in error
+    weights = home / "run" / "best_model.pdparams"
+    error = refused(
+        capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", "onnx", "--output", tmp_path / "new"
+    )
+    assert command in error
+    assert list((tmp_path / "new").iterdir()) == []
