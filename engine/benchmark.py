@@ -110,9 +110,8 @@ def _compare(report, ours, other, parts, steps, say):
             entry["ratio"] = report[part]["images_per_second"] / entry["images_per_second"]
             report["against"][part] = entry
             _say_rate(f"  {Path(report['against']['file']).name}", entry, say)
-            say(
-                f"  ratio          {entry['ratio']:10.2f} times its images/s (settings: {report['against']['settings']})"
-            )
+            settings = report["against"]["settings"]
+            say(f"  ratio          {entry['ratio']:10.2f} times its images/s (settings: {settings})")
 
 
 def _take_turns(subjects, part, steps, batch):

@@ -23,7 +23,7 @@ SECONDS = 3.0  # over which the speed of the model alone is measured
 
 
 def evaluate_weights(weights, config, output, report=False, flip=False):
-    """Measure weights, or an export, on the config's validation pictures; write `eval.json` and `predictions.png` into `output`.
+    """Measure weights or an export on the validation pictures; write `eval.json`, `predictions.png` into `output`.
 
     Args:
         report: write all figures and `report.html` too.

@@ -1,4 +1,4 @@
-"""A trained model from its weights or its export: which config and class names go with it, what it makes of pictures."""
+"""A trained model from its weights or export: which config and class names go with it, what it makes of pictures."""
 
 import json
 import os

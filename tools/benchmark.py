@@ -7,7 +7,8 @@ Parts, each after a warm-up, as the median (min to max) of --steps turns; a turn
   end_to_end  loader (as configured) and training step, and the share of the time spent waiting for data
   save        a checkpoint to resume from, into the system's temporary folder: seconds in place of images/s
   inference   forward, and the same as exports by Paddle Inference and onnxruntime, in turns; only when --only has it
-Pictures of forward, train_step and inference are random. The others read data.file, or random pictures if it is not there.
+Pictures of forward, train_step and inference are random. The others read data.file, or random pictures if it is not
+there.
 
 --against FILE.py times another implementation in turns with this one. FILE.py gives build(variant, num_classes) -> a
 paddle.nn.Layer and may give loss(logits, labels); it is trained by plain Adam. A ratio above 1: this project is faster.

@@ -1,8 +1,8 @@
 """Export a trained model as a program that needs none of this project's code: for Paddle Inference, or as ONNX.
 
 Into a folder go inference.json (with Paddle 2.6: inference.pdmodel) and inference.pdiparams, or inference.onnx;
-preprocessing.json, which says how a picture becomes what the program takes; and config.yaml. Batches are of any size, the
-numbers float32. The export is run, and compared with the model, before it is put there.
+preprocessing.json, which says how a picture becomes what the program takes; and config.yaml. Batches are of any size,
+the numbers float32. The export is run, and compared with the model, before it is put there.
 """
 
 import sys
