@@ -93,8 +93,9 @@ def paddle_inference(folder, device):
         config.disable_mkldnn()  # fusing transposes and reshapes, it crashes on this model: Paddle 2.6.2 and 3.3.1
     else:
         config.enable_use_gpu(256, int(device.partition(":")[2]))  # MB to begin with
-    config.delete_pass("seqpool_cvm_concat_fuse_pass")  # crashes on Paddle 2.6 where a parameter is concatenated
     config.disable_glog_info()
+    # Last, or it is there again. It crashes on Paddle 2.6 where a parameter is concatenated.
+    config.delete_pass("seqpool_cvm_concat_fuse_pass")
     try:
         predictor = inference.create_predictor(config)
     except (RuntimeError, ValueError) as error:
