@@ -29,7 +29,8 @@ def load(folder, holdout, side):
         side: of the middle square that a picture is reduced (or enlarged) to, in pixels.
 
     Returns:
-        a Dataset with pictures in the order of (class, name); `md5` is that of the list that md5sum makes of the
+        a Dataset with the first picture of each class, by their names, then the second of each, and so on, so that
+        the first few, which figures show, are of many classes; `md5` is that of the list that md5sum makes of the
         pictures that were read: a line "<MD5>  train/<class>/<name>" each.
 
     Raises:
@@ -108,8 +109,9 @@ def _compare(folder, of_train, of_val):
 
 def _listed(split, found, classes):
     """Return a split's pictures, names relative to the folder, and their labels int64 [N]."""
-    files = [f"{split}/{name}/{file}" for name in classes for file in found[name]]
-    return files, np.repeat(np.arange(len(classes)), [len(found[name]) for name in classes])
+    order = sorted((i, label) for label, name in enumerate(classes) for i in range(len(found[name])))
+    files = [f"{split}/{classes[label]}/{found[classes[label]][i]}" for i, label in order]
+    return files, np.array([label for _, label in order], np.int64)
 
 
 def _read(folder, files, side):

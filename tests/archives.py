@@ -41,23 +41,6 @@ def members_of_100(train=200, test=100):
     return content
 
 
-def by_class(train=100, test=20):
-    """The members of an archive whose pictures are in the order of their classes, as those of a folder are."""
-
-    def in_order(*batches):
-        labels = np.concatenate([batch[b"labels"] for batch in batches])
-        order = np.argsort(labels, kind="stable")
-        return np.concatenate([batch[b"data"] for batch in batches])[order], labels[order]
-
-    content = members(train, test)
-    parts = zip(*(np.array_split(x, 5) for x in in_order(*(content[name] for name in BATCHES))), strict=True)
-    for name, (rows, labels) in zip(BATCHES, parts, strict=True):
-        content[name] = {b"data": rows, b"labels": labels.tolist()}
-    rows, labels = in_order(content["test_batch"])
-    content["test_batch"] = {b"data": rows, b"labels": labels.tolist()}
-    return content
-
-
 def write_folder(folder, train, val):
     """Write the pictures of batches as PNGs into train/<class>/ and val/<class>/, numbered in each."""
     for split, batches in (("train", train), ("val", val)):
