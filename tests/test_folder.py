@@ -22,7 +22,7 @@ import data
 import eval as eval_script
 from data import augment, fast, folder as folders, pictures
 from data.host import Augmentation
-from engine import build, checkpoint, config as configs, subjects
+from engine import build, checkpoint, config as configs, subjects, trained as trained_models
 from engine.errors import UserError
 from engine.output import CONFIG
 
@@ -435,6 +435,15 @@ def test_a_file_and_the_same_picture_of_the_data_are_predicted_alike(trained, tw
     tool(monkeypatch, "predict.py", "--weights", trained["folder"] / "best_model.pdparams", "--json", same, "val:0")
     of_file, of_data = json.loads(capsys.readouterr().out)["predictions"]
     assert of_file["top"] == of_data["top"]
+
+
+@pytest.mark.parametrize("side", [16, 48])
+def test_a_file_becomes_what_the_same_picture_of_the_data_is(twins, side):
+    config = configs.load(MICRO, [f"data.file={twins[1]}", "data.name=folder", f"data.side={side}"])
+    trained = trained_models.Trained(None, None, "cpu", config, None, None)
+    file = twins[1] / "val" / CLASSES[1] / "000.png"
+    assert trained.picture(file).shape == (side, side, 3)
+    np.testing.assert_array_equal(trained.picture(file), trained.picture("val:1"))
 
 
 LARGE = 96  # side of pictures that are not CIFAR's
