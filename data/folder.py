@@ -44,24 +44,22 @@ def load(folder, holdout, side):
     classes = list(found)
     if len(classes) < 2:
         raise DataError(f"{folder / TRAIN}: one class ({classes[0]}), expected a sub-folder each of two or more")
-    files, labels = _listed(TRAIN, found, classes)
+    names, (train, train_labels) = ("training set", "validation set"), _listed(TRAIN, found, classes)
     if holdout:
-        kept, held_out = hold_out(folder, holdout, len(files))
-        parts = [(KEPT, [files[i] for i in kept], labels[kept])]
-        parts += [(HELD_OUT, [files[i] for i in held_out], labels[held_out])]
+        names, (kept, held_out) = (KEPT, HELD_OUT), hold_out(folder, holdout, len(train))
+        val, val_labels = [train[i] for i in held_out], train_labels[held_out]
+        train, train_labels = [train[i] for i in kept], train_labels[kept]
     else:
         of_val = _find(folder, VAL)
         _compare(folder, found, of_val)
-        parts = [("training set", files, labels), ("validation set", *_listed(VAL, of_val, classes))]
-    images, md5s = _read(folder, [file for _, files, _ in parts for file in files], side)
-    listed = sorted(zip([file for _, files, _ in parts for file in files], md5s, strict=True))
-    md5 = hashlib.md5(b"".join(b"%s  %s\n" % (md5.encode(), os.fsencode(file)) for file, md5 in listed)).hexdigest()
-    border = len(parts[0][1])
-    splits = (
-        Split(name, images[part], labels)
-        for (name, _, labels), part in zip(parts, (slice(border), slice(border, None)), strict=True)
+        val, val_labels = _listed(VAL, of_val, classes)
+    images, md5s = _read(folder, train + val, side)
+    return Dataset(
+        Split(names[0], images[: len(train)], train_labels),
+        Split(names[1], images[len(train) :], val_labels),
+        [_text(name) for name in classes],
+        _md5_of_all(train + val, md5s),
     )
-    return Dataset(*splits, [_text(name) for name in classes], md5)
 
 
 def _find(folder, split):
@@ -137,6 +135,11 @@ def _read(folder, files, side):
         first, more = errors[min(errors)], len(errors) - 1
         raise DataError(first + (f"; {more} more cannot be read either" if more else ""))
     return images, md5s
+
+
+def _md5_of_all(files, md5s):
+    listed = sorted((os.fsencode(file), md5.encode()) for file, md5 in zip(files, md5s, strict=True))
+    return hashlib.md5(b"".join(b"%s  %s\n" % (md5, file) for file, md5 in listed)).hexdigest()
 
 
 def _room(folder, count, side):
