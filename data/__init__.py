@@ -1,18 +1,22 @@
-"""CIFAR-10 for training and evaluation: an archive, and loaders over it."""
+"""Data for training and evaluation: CIFAR's archives or a folder of pictures, and loaders over them."""
 
 from paddle.io import BatchSampler
 
-from .cifar10 import SIDE, Cifar10, DataError, Split, load
+from . import archive, folder
+from .archive import ARCHIVES, SIDE
+from .dataset import DataError, Dataset, Split
 from .fast import FastEvalLoader, FastTrainLoader
 from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, evaluation_transform, unnormalise
 from .sampler import EpochBatchSampler
 from .workers import WorkerLoader, check
 
 __all__ = [
+    "ARCHIVES",
+    "FOLDER",
     "SIDE",
     "Augmentation",
-    "Cifar10",
     "DataError",
+    "Dataset",
     "EpochBatchSampler",
     "Split",
     "build_eval_loader",
@@ -21,6 +25,17 @@ __all__ = [
     "load",
     "unnormalise",
 ]
+
+FOLDER = "folder"  # what is no archive: class sub-folders of pictures
+
+
+def load(file, name="cifar10", holdout=0, side=SIDE):
+    """Read a data set: `name` says what `file` is, one of `ARCHIVES` or `FOLDER`, whose pictures are kept at `side`.
+
+    Raises:
+        DataError: see `data.archive.load` and `data.folder.load`.
+    """
+    return folder.load(file, holdout, side) if name == FOLDER else archive.load(file, name, holdout)
 
 
 def build_train_loader(

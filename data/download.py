@@ -1,4 +1,4 @@
-"""Download the official CIFAR-10 archive: resumable, with a second address, in place only when whole and checked."""
+"""Download an archive: resumable, from the first address that gives it, in place only when whole and checked."""
 
 import hashlib
 import os
@@ -8,13 +8,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from .cifar10 import DataError
+from .dataset import DataError
 
-ADDRESSES = (
-    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",  # Paddle's mirror
-)
-MD5 = "c58f30108f718f92721af3b95e74349a"
 ATTEMPTS = 3  # in a row that bring nothing, before an address is given up
 CHUNK = 1 << 16
 
@@ -28,19 +23,19 @@ def md5sum(file):
     return digest.hexdigest()
 
 
-def download(file, addresses=None, md5=None, pause=1.0):
+def download(file, addresses, md5, pause=1.0):
     """Put the archive at `file`; what was fetched so far waits in `file`.part and is gone on with the next time.
 
     Args:
         file: where the whole, checked archive goes.
-        addresses: tried in order; default `ADDRESSES`.
-        md5: what the archive has to have; default `MD5`.
+        addresses: tried in order.
+        md5: what the archive has to have.
         pause: seconds before going on after a dropped connection.
 
     Raises:
         DataError: another file is in the way, no address gave the archive, or the disk refuses it.
     """
-    file, addresses, md5 = Path(file), addresses or ADDRESSES, md5 or MD5
+    file = Path(file)
     if not file.name:
         raise DataError(f"{str(file)!r} names no file: give the path of the archive to be")
     part = file.with_name(file.name + ".part")

@@ -2,7 +2,7 @@
 
 An epoch's parameters are drawn at once, so what a picture becomes depends on (seed, epoch, index) alone. On a CPU
 threads make uint8 batches; on a GPU the pictures live on the device and are augmented there (after RandAugment, which
-threads do on the host; then they come from there batch by batch, 3 KB each).
+threads do on the host, or where they are too many, they come from there batch by batch, a byte a colour).
 """
 
 import functools
@@ -18,6 +18,7 @@ from . import augment, erasing
 from .host import EpochPictures, EvaluationPictures, normalise, unnormalise
 
 AUGMENTATION = 1  # tells the seed of parameters from the seed of the order; 0 would not: numpy ignores trailing zeros
+RESIDENT = 1 << 30  # bytes of a split that is kept on the device whole; CIFAR-10 has a seventh of that
 AHEAD = 2  # batches that lie ready beyond those in the works
 
 
@@ -49,7 +50,7 @@ class FastTrainLoader:
     Args:
         num_workers: threads that make batches on a CPU, or RandAugment's part of them for another device; 0 works in
             the calling one. Changes no picture.
-        on_device: keep the split on Paddle's current device and augment there.
+        on_device: augment on Paddle's current device, and keep the split there if it is not larger than `RESIDENT`.
     """
 
     def __init__(self, split, batch_sampler, *, image_size, num_workers, seed, augmentation, on_device):
@@ -58,7 +59,8 @@ class FastTrainLoader:
         self.batch_sampler = batch_sampler
         self.num_workers, self.on_device, self.erases = num_workers, on_device, augmentation.erasing > 0
         if on_device:
-            self._images = None if augmentation.randaugment else paddle.to_tensor(split.images)
+            on_host = augmentation.randaugment or split.images.nbytes > RESIDENT
+            self._images = None if on_host else paddle.to_tensor(split.images)
             self._labels = paddle.to_tensor(split.labels)
 
     def __len__(self):
@@ -112,22 +114,27 @@ class FastTrainLoader:
 class FastEvalLoader:
     """Batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) in order, nothing dropped.
 
-    The split lives on Paddle's current device, where resizing is one operator a batch.
+    Resizing is one operator a batch on Paddle's current device, where the split lives if it is not larger than
+    `RESIDENT`.
     """
 
     def __init__(self, split, *, batch_size, image_size):
         self.dataset = EvaluationPictures(split, image_size)
         self.image_size = image_size
         self._batches = [
-            tuple(paddle.to_tensor(x[begin : begin + batch_size]) for x in (split.images, split.labels))
+            (split.images[begin : begin + batch_size], split.labels[begin : begin + batch_size])
             for begin in range(0, len(split), batch_size)
         ]
+        self._resident = split.images.nbytes <= RESIDENT
+        if self._resident:
+            self._batches = [_uploaded(batch) for batch in self._batches]
 
     def __len__(self):
         return len(self._batches)
 
     def __iter__(self):
-        for images, labels in self._batches:
+        for batch in self._batches:
+            images, labels = batch if self._resident else _uploaded(batch)
             yield resize(images, self.image_size), labels
 
 
@@ -138,6 +145,10 @@ def resize(images, size):
         # No products of matrices: on recent GPUs these are TF32, too coarse to round after.
         x = paddle.floor(F.interpolate(x, [size, size], mode="bilinear", align_corners=False) + 0.5)
     return augment.normalise_levels(x)
+
+
+def _uploaded(batch):
+    return tuple(map(paddle.to_tensor, batch))
 
 
 def _by_ops(images, params, size):

@@ -86,7 +86,7 @@ class EpochPictures(Dataset):
         return erasing.boxes(self.seed, epoch, len(self), self.image_size, self.augmentation.erasing)
 
     def before(self, epoch, indices):
-        """Return pictures of the archive as they are given to the transforms: uint8 [n, 32, 32, 3]."""
+        """Return pictures of the split as they are given to the transforms: uint8 [n, side, side, 3]."""
         operations = self.operations(epoch)[indices]
         return randaugment.randaugment(self.split.images[indices], operations, self.augmentation.magnitude)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .cifar10 import DataError
+from .dataset import DataError
 
 FORMATS = ("JPEG", "PNG")  # MPO is a JPEG with more pictures behind it
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -2,7 +2,8 @@
 
 Source: Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space", NeurIPS 2020,
 section 3: its 14 operations, by Pillow, with the ranges of AutoAugment (Cubuk et al., CVPR 2019), torchvision's too.
-Pictures are changed as the archive has them, before anything else: at 32 x 32, and alike for every pipeline.
+Pictures are changed as the split has them, before anything else and before they get their final size, alike for every
+pipeline.
 """
 
 import functools

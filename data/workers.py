@@ -10,7 +10,7 @@ from multiprocessing import connection
 import cv2
 from paddle.io import DataLoader
 
-from .cifar10 import DataError
+from .dataset import DataError
 
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from data import augment, randaugment, unnormalise
 
 from . import build
+from .figures import short
 
 COLUMNS = 4
 
@@ -46,7 +47,7 @@ def draw_epochs(config, dataset, index, epochs):
         axes = figure.add_subplot(rows, COLUMNS, i + 1)
         axes.imshow(image, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        title = f"epoch {i}" if i else f"untouched: {dataset.classes[split.labels[index]]}"
+        title = f"epoch {i}" if i else f"untouched: {short(dataset.classes[split.labels[index]])}"
         axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xlabel(text, fontsize=7.5)
     return figure
@@ -68,7 +69,7 @@ def draw_appliers(config, dataset, count):
     for row in range(rows):
         grid[row, 0].set_ylabel(describe(params[[row]]), rotation=0, ha="right", va="center", fontsize=7.5)
         grid[row, 0].imshow(images[row], interpolation="nearest")
-        grid[row, 0].set_title(dataset.classes[labels[row]], fontsize=9, parse_math=False)
+        grid[row, 0].set_title(short(dataset.classes[labels[row]]), fontsize=9, parse_math=False)
         for axes, (name, pictures) in zip(grid[row, 1:], made.items(), strict=True):
             axes.imshow(pictures[row], interpolation="nearest")
             distance = np.abs(pictures[row].astype(int) - made["paddle.vision"][row]).mean()

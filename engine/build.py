@@ -17,23 +17,39 @@ from .state import new_state
 
 
 def build_dataset(config):
-    """Load the archive (downloading it first if the config says so) and hold it against the config.
+    """Load the data (downloading an archive first if the config says so) and hold it against the config.
 
     Raises:
-        UserError: the archive cannot be used, or has another number of classes than the model.
+        UserError: the data cannot be used, or has another number of classes than the model.
     """
+    name, file, kept_at = config.data.name, config.data.file, side(config)
+    if config.data.download and name == data.FOLDER:
+        raise UserError("data.download: true, with data.name: folder: there is nothing to download: leave it out")
     try:
-        if config.data.download and not Path(config.data.file).exists():
-            download(config.data.file)
-        dataset = data.load(config.data.file, config.data.holdout)
+        if config.data.download and not Path(file).exists():
+            download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
+        dataset = data.load(file, name, config.data.holdout, kept_at)
     except data.DataError as error:
         raise UserError(str(error)) from error
     if len(dataset.classes) != config.model.num_classes:
         raise UserError(
-            f"model.num_classes: {config.model.num_classes}, but {config.data.file} has {len(dataset.classes)} "
+            f"model.num_classes: {config.model.num_classes}, but {file} has {len(dataset.classes)} "
             f"classes: set model.num_classes={len(dataset.classes)}"
         )
     return dataset
+
+
+def side(config):
+    """Return the side in pixels that the pictures of the config's data have; UserError if they cannot have it."""
+    wanted, name = config.data.side, config.data.name
+    if name == data.FOLDER:
+        return wanted or config.data.image_size
+    if wanted not in (0, data.SIDE):
+        raise UserError(
+            f"data.side: {wanted}, but the pictures of data.name: {name} are {data.SIDE} x {data.SIDE}: leave it out "
+            "(data.image_size is what the model sees)"
+        )
+    return data.SIDE
 
 
 def build_train_loader(config, dataset):

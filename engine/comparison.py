@@ -173,8 +173,8 @@ def _made_on(file):
     noted = _read_json(file, paddle=str, device=str, archive=dict) or {}
     return {
         f"{file.stem}.{name}": value
-        for name, value in {**noted, "archive_md5": noted.get("archive", {}).get("md5")}.items()
-        if name in ("paddle", "device", "git_commit", "archive_md5") and value is not None
+        for name, value in {**noted, "data_md5": noted.get("archive", {}).get("md5")}.items()
+        if name in ("paddle", "device", "git_commit", "data_md5") and value is not None
     }
 
 

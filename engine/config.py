@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from data import ARCHIVES, FOLDER
 from models import VARIANTS
 from models.windows import PADDING_MASKS
 
@@ -56,8 +57,21 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class DataConfig:
-    file: str = option("the archive", "datasets/cifar-10-python.tar.gz", free=True)
+    name: str = option(
+        "which data: an archive of CIFAR-10 or CIFAR-100, or one's own pictures in class sub-folders",
+        "cifar10",
+        choices=(*ARCHIVES, FOLDER),
+    )
+    file: str = option(
+        "the archive, or the folder that has train/ and val/", "datasets/cifar-10-python.tar.gz", free=True
+    )
     download: bool = option("download the official archive to `data.file` if it is not there", False, free=True)
+    side: int = option(
+        "folder: pictures are kept as their middle square, reduced by area to that side; 0: `data.image_size`",
+        0,
+        low=0,
+        below=4097,
+    )
     pipeline: str = option(
         "`host`: the notebook's transforms in worker processes; `fast`: the same augmentation on the GPU, or by cv2 in "
         "worker threads",

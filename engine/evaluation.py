@@ -8,8 +8,6 @@ from functools import partial
 import paddle
 import paddle.nn.functional as F
 
-from data.download import MD5, md5sum
-
 from . import build, figures, trained as trained_models
 from .files import replace, writing_into
 from .history import HISTORY, read_history
@@ -66,7 +64,7 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
         "classes": dataset.classes,
         "per_class": [quality.as_dict() for quality in predictions.per_class()],
         "confusion_matrix": predictions.confusion().tolist(),
-        "provenance": _provenance(trained, config.data.file),
+        "provenance": _provenance(trained, dataset),
     }
     pngs = {
         name: as_png(figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
@@ -104,13 +102,13 @@ class MirrorAveraged(paddle.nn.Layer):
         return paddle.logsumexp(paddle.stack(log_p), axis=0) - math.log(2)
 
 
-def _provenance(trained, archive):
-    md5 = md5sum(archive)
+def _provenance(trained, dataset):
     return {
         **environment(trained.device),
-        "archive": archive,
-        "archive_md5": md5,
-        "archive_is_official": md5 == MD5,
+        "archive_name": trained.config.data.name,
+        "archive": trained.config.data.file,
+        "archive_md5": dataset.md5,
+        "archive_is_official": dataset.official,
         "weights_sha256": trained.sha256,
     }
 

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 GRID = 18  # pictures in a grid, as in the notebook
-NAMED = 25  # classes at most that an axis has room to name
+LARGE, NAMED = 25, 120  # classes at most that an axis has room to name: as large as the rest, and at all
+OVER_PICTURE = 14  # letters of a class's name beside "(true: )" or a percentage
 
 
 def short(name, most=20):
@@ -29,14 +30,14 @@ def picture_grid(images, titles, correct=None, columns=6):
 def prediction_grid(predictions, images, classes):
     """Draw the first pictures with predicted and true class over each, green where they agree and red where not."""
     first = range(min(GRID, len(images)))
-    classes = [short(name) for name in classes]
+    classes = [short(name, OVER_PICTURE) for name in classes]
     titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
     return picture_grid(images[: len(first)], titles, predictions.correct)
 
 
 def mistakes_grid(predictions, images, classes):
     """Draw the pictures that were taken for something else with the highest probability, which is given."""
-    wrong, classes = predictions.mistakes(GRID), [short(name) for name in classes]
+    wrong, classes = predictions.mistakes(GRID), [short(name, OVER_PICTURE) for name in classes]
     titles = [
         f"{classes[predictions.predicted[i]]} {predictions.confidence[i]:.1%}\n(true: {classes[predictions.labels[i]]})"
         for i in wrong
@@ -49,17 +50,22 @@ def mistakes_grid(predictions, images, classes):
 
 
 def confusion_matrix(predictions, images, classes):
-    """Draw the confusion matrix: counts, and as colour their share of the true class's pictures."""
+    """Draw the confusion matrix: as colour the share of the true class's pictures, and of few classes the counts."""
     counts, names = predictions.confusion(), _names(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 3 + 0.45 * min(len(classes), NAMED)
+    few = len(classes) <= LARGE
+    side = 3 + 0.45 * min(len(classes), LARGE)
     figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
     if names:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(len(names)), names, parse_math=False)
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
+        axes.set_xticks(range(len(names)), names, parse_math=False, **turned, **_size(classes))
+        axes.set_yticks(range(len(names)), names, parse_math=False, **_size(classes))
+    else:
+        axes.set(xlabel="predicted class, by its number", ylabel="true class, by its number")
+    if few:
         for (true, predicted), count in np.ndenumerate(counts):
             colour = "white" if shares[true, predicted] > 0.5 else "black" if count else "silver"
             axes.text(predicted, true, str(count), ha="center", va="center", fontsize=8, color=colour)
@@ -73,14 +79,14 @@ def class_quality(predictions, images, classes):
     of_each = predictions.per_class()
     order = sorted(range(len(classes)), key=lambda i: of_each[i].f1)
     names = _names([classes[i] for i in order])
-    figure = Figure(figsize=(8, 1.5 + 0.3 * min(len(classes), NAMED)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(8, 1.5 + _height(len(classes))), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    rows = np.arange(len(order))
+    rows, marker = np.arange(len(order)), 5 if len(order) <= LARGE else 3
     axes.barh(rows, [of_each[i].f1 for i in order], color="lightsteelblue", label="F1")
-    axes.plot([of_each[i].precision for i in order], rows, "o", color="tab:blue", markersize=5, label="precision")
-    axes.plot([of_each[i].recall for i in order], rows, "D", color="tab:orange", markersize=5, label="recall")
+    axes.plot([of_each[i].precision for i in order], rows, "o", color="tab:blue", markersize=marker, label="precision")
+    axes.plot([of_each[i].recall for i in order], rows, "D", color="tab:orange", markersize=marker, label="recall")
     if names:
-        axes.set_yticks(rows, names, parse_math=False)
+        axes.set_yticks(rows, names, parse_math=False, **_size(classes))
     else:
         axes.set(yticks=[], ylabel="classes, by their F1")
     axes.set(title="Each class", xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
@@ -126,6 +132,15 @@ OF_PREDICTIONS = {
 }
 FILES = {name: f"{name}.png" for name in OF_PREDICTIONS}
 ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
+
+
+def _height(classes):
+    """Inches for a row a class: enough to name it, or where there are too many as much as for the most."""
+    return 0.3 * min(classes, LARGE) + 0.06 * (min(classes, NAMED) - min(classes, LARGE))
+
+
+def _size(classes):
+    return {} if len(classes) <= LARGE else {"fontsize": 6}
 
 
 def _names(classes):

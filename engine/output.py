@@ -4,8 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-from data.download import MD5
-
 from . import config as configs, figures, files, resume
 from .dashboard import DASHBOARD
 from .errors import UserError
@@ -83,11 +81,11 @@ class Output:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def describe(self, config, device, archive, classes, origin):
+    def describe(self, config, device, dataset, origin):
         """Write the resolved config and what the run is made on; what it was made on before stays listed.
 
         Args:
-            archive: MD5 of the archive; classes: the names of its classes.
+            dataset: the config's data, of which identity and names of the classes are noted.
             origin: what to note of the weights that a new run starts from, a flat dict of plain values.
 
         Returns:
@@ -97,11 +95,12 @@ class Output:
         here = {
             **environment(device),
             **origin,
-            "archive": {
+            "archive": {  # or the folder
+                "name": config.data.name,
                 "file": config.data.file,
-                "md5": archive,
-                "official": archive == MD5,
-                "classes": classes,
+                "md5": dataset.md5,
+                "official": dataset.official,
+                "classes": dataset.classes,
             },
         }
         try:
@@ -142,4 +141,4 @@ def read_environments(folder):
 
 def _flat(environment):
     flat = {key: value for key, value in environment.items() if key not in ("archive", "resumed_on")}
-    return flat | {f"archive_{key}": value for key, value in environment["archive"].items() if key != "classes"}
+    return flat | {f"data_{key}": value for key, value in environment["archive"].items() if key != "classes"}

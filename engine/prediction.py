@@ -22,7 +22,7 @@ class Prediction:
     """A picture, as the model was given it, and its likeliest classes, the first one first."""
 
     picture: str
-    image: np.ndarray  # uint8 [32, 32, 3]
+    image: np.ndarray  # uint8 [side, side, 3]
     top: list[dict]  # of {"class": its name, "index": among the model's outputs, "probability"}
 
 
@@ -43,7 +43,7 @@ def predict(trained, names, classes, top=5):
         top: so many of the likeliest classes, or all where there are fewer.
 
     Raises:
-        UserError: a picture is of an archive that cannot be used, or the model does not give numbers.
+        UserError: a picture is of data that cannot be used, or the model does not give numbers.
     """
     names = map(str, names)
     while batch := list(itertools.islice(names, BATCH)):

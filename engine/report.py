@@ -33,7 +33,7 @@ def report(measured, config, pngs, curves, trained_in):
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
         figures={name: (TITLES[name], _embedded(png)) for name, png in pngs.items()},
         curves=[_embedded(png) for png in curves],
-        evaluated_with=measured["provenance"],
+        evaluated_with={key.replace("archive", "data"): value for key, value in measured["provenance"].items()},
         trained_with=read_environments(trained_in),
         config=configs.dump(config),
         written=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",

@@ -4,7 +4,6 @@ import contextlib
 import shlex
 
 from data import DataError
-from data.download import md5sum
 
 from . import build, config as configs, parallel, pretrained, resume, state as states
 from .checkpoint import CheckpointError, load
@@ -43,7 +42,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     if not resuming:  # else the checkpoint has the weights, and the file may be gone
         told, origin = pretrained.start(model, config.train.pretrained, config.train.pretrained_resample)
     state = build.build_state(config, model, build.build_precision(config, device), steps * config.train.epochs)
-    about = {"config": configs.flatten(config), "archive": md5sum(config.data.file), "processes": parallel.size()}
+    about = {"config": configs.flatten(config), "archive": dataset.md5, "processes": parallel.size()}
     checkpoints = resume.Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
         if writes:
@@ -59,7 +58,7 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            provenance = output.describe(config, device, about["archive"], dataset.classes, origin)
+            provenance = output.describe(config, device, dataset, origin)
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         else:
             records = NoRecords()
@@ -139,8 +138,8 @@ def _refuse_changes(saved, now, extending):
         )
     if saved["archive"] != now["archive"]:
         raise UserError(
-            f"data.file: {now['config']['data.file']} is not the archive that the run was started with "
-            f"(MD5 {saved['archive']}): give that one"
+            f"data.file: {now['config']['data.file']} is not the data that the run was started with "
+            f"(MD5 {saved['archive']}, not {now['archive']}): give that"
         )
     if saved["processes"] != now["processes"]:
         raise UserError(

@@ -360,15 +360,17 @@ class Theirs(Subject):
 
 
 def _dataset(config):
-    """Return the config's data, or random pictures of CIFAR-10's shape where there is no archive, and which it is."""
-    from data import Cifar10, Split
+    """Return the config's data, or random pictures of its shape where there is none, and which it is."""
+    from data import SIDE, Dataset, Split
 
     from . import build
 
     if Path(config.data.file).exists():
         return build.build_dataset(config), config.data.file
     rng = np.random.default_rng(config.train.seed)
-    images = rng.integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
+    side = build.side(config)
+    count = max(50_000 * SIDE**2 // side**2, config.data.batch_size)  # as many bytes as CIFAR-10 has
+    images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     split = Split("random pictures", images, rng.integers(0, config.model.num_classes, len(images)))
     classes = [f"class {i}" for i in range(config.model.num_classes)]
-    return Cifar10(split, split, classes), f"50,000 random pictures (there is no {config.data.file})"
+    return Dataset(split, split, classes), f"{count:,} random pictures (there is no {config.data.file})"

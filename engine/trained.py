@@ -40,13 +40,13 @@ class Trained:
 
     @cached_property
     def dataset(self):
-        """The config's data set; UserError if its archive cannot be used."""
+        """The config's data set; UserError if it cannot be used."""
         return build.build_dataset(self.config)
 
     def class_names(self):
         """Return the names of the classes, and a line that says so where they had to be made up.
 
-        They are noted beside the weights of a run; else the config's archive has them.
+        They are noted beside the weights of a run; else the config's data has them.
         """
         count, noted = self.config.model.num_classes, self.noted_classes
         if noted is not None and len(noted) == count:
@@ -60,17 +60,17 @@ class Trained:
         return [f"class {i}" for i in range(count)], f"names of the classes are not known: {why}"
 
     def picture(self, name):
-        """Return a picture as those of the data set are, uint8 [32, 32, 3].
+        """Return a picture as those of the data set are, uint8 [side, side, 3].
 
         Args:
             name: a JPEG or PNG file, or "val:N" for the config's validation picture number N, from 0; a file that has
                 such a name comes first.
 
         Raises:
-            DataError: there is no such picture, or it cannot be read; UserError: the archive cannot.
+            DataError: there is no such picture, or it cannot be read; UserError: the data cannot.
         """
         if not str(name).startswith(FROM_DATA) or os.path.exists(name):
-            return pictures.to_side(pictures.read(name), data.SIDE)
+            return pictures.to_side(pictures.read(name), build.side(self.config))
         images, number = self.dataset.val.images, str(name).removeprefix(FROM_DATA)
         if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(images):
             raise data.DataError(f"{name}: no such picture, expected {FROM_DATA}0 to {FROM_DATA}{len(images) - 1}")

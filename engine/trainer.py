@@ -311,7 +311,7 @@ def augmented_grid(loader, classes):
     """Draw the first training pictures as the first epoch augments them."""
     samples = [loader.dataset[0, i] for i in range(min(figures.GRID, len(loader.dataset)))]
     images, labels = zip(*samples, strict=True)
-    return figures.picture_grid(unnormalise(np.stack(images)), [classes[label] for label in labels])
+    return figures.picture_grid(unnormalise(np.stack(images)), [figures.short(classes[label]) for label in labels])
 
 
 class _Clock:

@@ -1,10 +1,11 @@
-"""Small archives in CIFAR-10's layout, whole or spoilt on purpose."""
+"""Small archives in the layouts of CIFAR-10 and CIFAR-100, whole or spoilt on purpose, and folders of pictures."""
 
 import io
 import pickle
 import tarfile
 
 import numpy as np
+from PIL import Image
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
@@ -27,6 +28,36 @@ def members(train=100, test=20, **changes):
     content["test_batch"] = batch(test, 9)
     content["batches.meta"] = {b"label_names": [name.encode() for name in CLASSES]}
     return {**content, **changes}
+
+
+def members_of_100(train=200, test=100):
+    """The same of CIFAR-100, its classes `thing 0` to `thing 99`."""
+    content = {}
+    for name, size, seed in (("train", train, 0), ("test", test, 9)):
+        content[name] = batch(size, seed, fine_labels=(np.arange(size) % 100).tolist())
+        content[name][b"coarse_labels"] = content[name].pop(b"labels")
+    names = [b"thing %d" % i for i in range(100)]
+    content["meta"] = {b"fine_label_names": names, b"coarse_label_names": names[:20]}
+    return content
+
+
+def write_folder(folder, train, val):
+    """Write the pictures of batches as PNGs into train/<class>/ and val/<class>/, numbered in each."""
+    for split, batches in (("train", train), ("val", val)):
+        for content in batches:
+            for row, label in zip(content[b"data"], content[b"labels"], strict=True):
+                place = folder / split / CLASSES[label]
+                place.mkdir(parents=True, exist_ok=True)
+                picture = Image.fromarray(row.reshape(3, 32, 32).transpose(1, 2, 0))
+                picture.save(place / f"{len(list(place.iterdir())):03}.png")
+    return folder
+
+
+def of(name, place, train=100, test=20):
+    """Write data for that `data.name` into a folder; return its `data.file`."""
+    if name == "folder":
+        return write_folder(place / "pictures", [batch(train, 0)], [batch(test, 9)])
+    return write(place / f"{name}.tar.gz", {"cifar10": members, "cifar100": members_of_100}[name](train, test))
 
 
 def write(file, content, protocol=2):

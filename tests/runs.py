@@ -1,5 +1,6 @@
 """Small runs of train.py for tests, and what makes two of them the same."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 from visualdl import LogReader
 
 import train as train_script
-from engine import checkpoint
+from engine import checkpoint, trainer
 from engine.cli import run
 from engine.history import read_history
 from models import VARIANTS
@@ -45,6 +46,18 @@ def train(monkeypatch, archive, output, *overrides, config=MICRO, flags=()):
 
 def resume(monkeypatch, output, *flags):
     script(monkeypatch, train_script.main, "--resume", output, *flags)
+
+
+def send_signal_in(monkeypatch, step, signum):
+    """Have a signal come to this process during a step (counted from 0) of its run."""
+    original = trainer.train_step
+
+    def train_step(state, *arguments):
+        if state["step"] == step:
+            os.kill(os.getpid(), signum)
+        return original(state, *arguments)
+
+    monkeypatch.setattr(trainer, "train_step", train_step)
 
 
 def points(output):

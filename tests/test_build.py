@@ -1,5 +1,6 @@
 """Every value of a config arrives where it belongs."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import numpy as np
 import paddle
 import pytest
 
-from data import download as downloading
+import data
+from data.download import md5sum
 from data.fast import FastEvalLoader, FastTrainLoader
 from engine import build, config as configs
 from engine.amp import MixedPrecision
@@ -177,10 +179,13 @@ def test_the_archive_is_downloaded_if_the_config_says_so(tmp_path, monkeypatch, 
     config = configs.load(MICRO, [f"data.file={tmp_path / 'new' / 'a.tar.gz'}", f"data.download={wanted}"])
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(downloading, "ADDRESSES", [f"http://127.0.0.1:{server.server_port}/served.tar.gz"])
-        monkeypatch.setattr(downloading, "MD5", downloading.md5sum(archive))
+        address = f"http://127.0.0.1:{server.server_port}/served.tar.gz"
+        served = dataclasses.replace(data.ARCHIVES["cifar10"], addresses=[address], md5=md5sum(archive))
+        monkeypatch.setitem(data.ARCHIVES, "cifar10", served)
         if wanted:
-            assert len(build.build_dataset(config).train) == 20
+            dataset = build.build_dataset(config)
+            assert len(dataset.train) == 20
+            assert dataset.official
         else:
             with pytest.raises(build.UserError, match="not found"):
                 build.build_dataset(config)

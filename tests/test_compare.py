@@ -68,7 +68,7 @@ def test_differences_are_the_keys_whose_values_differ_and_no_others(tmp_path):
         "environment.paddle": ["3.3.1", "3.3.1", MISSING],
         "environment.device": ["cpu (two threads)", "cpu (two threads)", MISSING],
         "environment.git_commit": ["abc", "abc", MISSING],
-        "environment.archive_md5": ["0123", "4567", MISSING],
+        "environment.data_md5": ["0123", "4567", MISSING],
     }
 
 

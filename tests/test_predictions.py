@@ -85,10 +85,22 @@ def test_the_figure_of_class_quality_names_each_bar_rightly():
     assert recall.get_xdata().tolist() == pytest.approx([0, 1 / 2, 2 / 3])
 
 
-def test_many_classes_have_no_ticks_that_look_like_their_numbers():
-    many = Predictions(np.eye(100, dtype="float32"), np.arange(100))
-    (axes,) = class_quality(many, None, [f"class {i}" for i in range(100)]).axes
+def many(classes):
+    return Predictions(np.eye(classes, dtype="float32"), np.arange(classes)), None, [f"c {i}" for i in range(classes)]
+
+
+def test_a_hundred_classes_have_their_names_but_no_room_for_numbers():
+    for figure in (confusion_matrix, class_quality):
+        axes = figure(*many(100)).axes[0]
+        assert sorted(label.get_text() for label in axes.get_yticklabels()) == sorted(many(100)[2])
+        assert axes.get_yticklabels()[0].get_fontsize() == 6
+        assert not axes.texts
+
+
+def test_more_classes_than_can_be_named_have_no_ticks_that_look_like_their_numbers():
+    (axes,) = class_quality(*many(200)).axes
     assert axes.get_yticks().tolist() == []
+    assert "by its number" in confusion_matrix(*many(200)).axes[0].get_ylabel()
 
 
 def test_the_reliability_diagram_shows_accuracy_above_confidence():

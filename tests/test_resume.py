@@ -15,7 +15,7 @@ import archives
 import numpy as np
 import paddle
 import pytest
-from runs import ROOT, assert_same_run, assert_same_weights, points, resume, script, texts, train
+from runs import ROOT, assert_same_run, assert_same_weights, points, resume, script, send_signal_in, texts, train
 
 import data
 import train as train_script
@@ -99,17 +99,6 @@ def stopped(archive, tmp_path, monkeypatch):
         return tmp_path / "run"
 
     return run
-
-
-def send_signal_in(monkeypatch, step, signum):
-    original = trainer.train_step
-
-    def train_step(state, *arguments):
-        if state["step"] == step:
-            os.kill(os.getpid(), signum)
-        return original(state, *arguments)
-
-    monkeypatch.setattr(trainer, "train_step", train_step)
 
 
 def load_rest(output):
@@ -401,6 +390,7 @@ OTHER = {
     "train.pretrained": "other.pdparams",
     "model.name": "regionvit_tiny_224",
     "model.padding_mask": "exact",
+    "data.name": "cifar100",
     "data.pipeline": "host",
     "loss.label_smoothing": 0.2,
     "optimizer.name": "AdamW",
@@ -450,7 +440,7 @@ def test_another_archive_is_refused(whole, tmp_path, monkeypatch, capsys):
     other = archives.write(tmp_path / "other.tar.gz", archives.members(train=100, test=22))
     with pytest.raises(SystemExit):
         resume(monkeypatch, whole(), "-o", f"data.file={other}")
-    assert "is not the archive that the run was started with" in capsys.readouterr().err
+    assert "is not the data that the run was started with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

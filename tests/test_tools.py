@@ -106,9 +106,10 @@ def test_digits_come_as_an_archive_in_cifars_layout(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "sub")
 
 
-def test_get_cifar10_does_not_touch_a_file_in_the_way(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", data.ARCHIVES)
+def test_a_download_does_not_touch_a_file_in_the_way(name, tmp_path, monkeypatch, capsys):
     (tmp_path / "a.tar.gz").write_text("mine")
     with pytest.raises(SystemExit) as exit:
-        tool(monkeypatch, "get_cifar10.py", "--output", tmp_path / "a.tar.gz")
+        tool(monkeypatch, f"get_{name}.py", "--output", tmp_path / "a.tar.gz")
     assert exit.value.code == 2
     assert "move it away first" in capsys.readouterr().err

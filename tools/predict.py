@@ -2,7 +2,7 @@
 
 PICTURE is a JPEG or PNG of any size and mode, a folder (its pictures, in the order of their names), or val:N (the
 config's validation picture number N, from 0). A picture is first made like the data set's (its middle square, reduced
-by area to 32 x 32), then prepared as evaluation prepares those.
+by area to 32 x 32, of a folder's to data.side), then prepared as evaluation prepares those.
 
 exit status: 0: all pictures were read; 1: some were not, each is named on stderr; 2: weights, config or arguments
 cannot be used.
