@@ -169,11 +169,6 @@ def make_static(model, image_size):
     paddle.jit.to_static(model, input_spec=[pictures], full_graph=True, backend=None)
 
 
-def side(config):
-    """Return the side in pixels of the data's pictures."""
-    return data.SIDE
-
-
 def build_criterion(config):
     """Return the config's loss."""
     return LabelSmoothingCrossEntropy(config.loss.label_smoothing)
