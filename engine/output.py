@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import config as configs, figures, files, resume
+from . import config as configs, exported, figures, files, resume
 from .dashboard import DASHBOARD
 from .errors import UserError
 from .history import HISTORY
@@ -18,7 +18,7 @@ ENVIRONMENT = "environment.json"
 MODELS = tuple(f"{name}_{kind}" for name in ("best", "final") for kind in ("model.pdparams", "optimizer.pdopt"))
 EVALUATION, REPORT = "eval.json", "report.html"
 ATTENTION = "attention"
-OF_WEIGHTS = (EVALUATION, REPORT, ATTENTION, *figures.FILES.values())
+OF_WEIGHTS = (EVALUATION, REPORT, ATTENTION, *exported.RUNNERS, *figures.FILES.values())
 RECORDS = (LOG, HISTORY, DASHBOARD, *FILES.values())
 # In the order in which they go: checkpoints first, so that nobody goes on with half a run; the config last, for it
 # tells that the others are a run's.
