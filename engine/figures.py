@@ -1,12 +1,20 @@
 """Figures of what a model makes of pictures: grids, confusion matrix, quality of each class, reliability."""
 
+import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 GRID = 18  # pictures in a grid, as in the notebook
 LARGE, NAMED = 25, 120  # classes at most that an axis has room to name: as large as the rest, and at all
 OVER_PICTURE = 14  # letters of a class's name beside "(true: )" or a percentage
+# Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
+CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
+
+# After matplotlib's own font those that are installed, for the letters that it has not.
+_installed = font_manager.get_font_names()
+matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CJK if name in _installed)]
 
 
 def short(name, most=20):

@@ -1,7 +1,10 @@
+import warnings
+
+import matplotlib
 import numpy as np
 import pytest
 
-from engine.figures import class_quality, confusion_matrix, reliability_diagram
+from engine.figures import CJK, class_quality, confusion_matrix, picture_grid, reliability_diagram
 from engine.predictions import Predictions
 
 # Six pictures of three classes, worked out by hand below.
@@ -112,3 +115,12 @@ def test_the_reliability_diagram_shows_accuracy_above_confidence():
     some = calibration.images > 0
     assert dots.get_xdata().tolist() == calibration.confidence[some].tolist()
     assert dots.get_ydata().tolist() == calibration.accuracy[some].tolist()
+
+
+def test_class_names_in_chinese_are_drawn_where_a_font_has_them():
+    if not set(CJK).intersection(matplotlib.rcParams["font.family"]):
+        pytest.skip(f"none of {', '.join(CJK)} is installed")
+    figure = picture_grid(np.zeros((2, 8, 8, 3), np.uint8), ["\u732b 90%", "\u72d7"])  # a cat and a dog
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of a letter that no font has
+        figure.canvas.draw()
