@@ -49,46 +49,53 @@ def export(weights, config, format, output):
     trained = trained_models.load(weights, config)
     with files.writing_into(output) as output, tempfile.TemporaryDirectory(dir=output, prefix=".export") as made:
         made = Path(made)
-        images = _pictures(trained)
-        with paddle.no_grad():
-            logits = trained.model(images).numpy()
+        images, logits = _example(trained)
         _write(trained, format, made)
         description = _describe(trained, format, made)
         (made / exported.DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         (made / CONFIG).write_text(configs.dump(config), encoding="utf-8")
-        layer = exported.Exported(made, description, trained.device)
-        difference, largest = (float(np.abs(x).max()) for x in (_differences(layer, images, logits), logits))
+        difference = _compare(exported.Exported(made, description, trained.device), images, logits)
+        largest = float(np.abs(logits).max())
         allowed = FARTHEST[format] if trained.device == "cpu" else ON_A_GPU
         if not difference <= allowed * largest:
             raise UserError(
                 f"{weights}: not exported: its logits go up to {largest:.2g}, and the export's are {difference:.1e} "
                 f"from them, more than {allowed:.0e} of that: a fault of the conversion"
             )
-        for stale in output.glob(f"{exported.STEM}.*"):  # another Paddle's, whose program has another name
-            if not (made / stale.name).exists():
-                stale.unlink()
-        files.replace({output / file.name: partial(shutil.copyfile, file) for file in sorted(made.iterdir())})
-        return [output / name for name in sorted(os.listdir(made))], difference, largest
+        return _put(made, output), difference, largest
 
 
 def _check_output(folder, format):
     """Refuse a folder with something else than an export of this format in the places of its files."""
-    if (folder / exported.DESCRIPTION).exists():
-        before = exported.describe(folder)["format"]
-        if before != format:
-            raise UserError(f"--output {folder}: holds an export as {before}: choose another folder")
-    elif (folder / CONFIG).exists():
+    for other in set(FORMATS) - {format}:
+        if (folder / exported.HAS_WEIGHTS[other]).exists():
+            raise UserError(f"--output {folder}: holds an export as {other}: choose another folder")
+    if (folder / CONFIG).exists() and not (folder / exported.HAS_WEIGHTS[format]).exists():
         raise UserError(f"--output {folder}: holds a run, whose {CONFIG} an export has too: choose another folder")
 
 
-def _pictures(trained):
-    """Return pictures as evaluation gives them to the model; noise, for a model computes the same of any."""
+def _example(trained):
+    """Return pictures as evaluation makes them, and their logits: of noise, for a model computes the same of any."""
     side = build.side(trained.config)
-    return trained.normalised(np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), np.uint8))
+    pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), np.uint8)
+    images = trained.normalised(pictures)
+    with paddle.no_grad():
+        return images, trained.model(images).numpy()
 
 
-def _differences(layer, images, logits):
-    return np.concatenate([layer(images[:n]).numpy() - logits[:n] for n in BATCHES])
+def _compare(layer, images, logits):
+    """Return by how much an export's logits differ at most."""
+    return max(float(np.abs(layer(images[:n]).numpy() - logits[:n]).max()) for n in BATCHES)
+
+
+def _put(made, output):
+    """Put an export's files into their folder; return them."""
+    made = sorted(made.iterdir())
+    files.replace({output / file.name: partial(shutil.copyfile, file) for file in made})
+    for file in output.glob(f"{exported.STEM}.*"):
+        if file.name not in [file.name for file in made]:
+            file.unlink()  # another Paddle's, whose program has another name
+    return [output / file.name for file in made]
 
 
 def _write(trained, format, folder):
@@ -109,18 +116,19 @@ def _convert(folder):
         raise UserError(f"--format onnx: needs {error.name}: {exported.NEEDED}") from None
     # Optimisation by its tools would install packages at this moment; onnxruntime optimises when it loads.
     untouched = {"enable_optimize": False} if paddle.__version__.startswith("2.") else {"optimize_tool": "None"}
-    program = folder / f"{exported.STEM}.{exported.program_suffix()}"
+    program, parameters, result = (
+        folder / name for name in (f"{exported.STEM}.{exported.program_suffix()}", exported.PARAMETERS, exported.ONNX)
+    )
     with _silenced():
-        paddle2onnx.export(
-            str(program), str(folder / exported.WEIGHTS), str(folder / exported.ONNX), opset_version=OPSET, **untouched
-        )
-    for file in folder.iterdir():
-        if file.name != exported.ONNX:
-            file.unlink()
-    model = onnx.load(folder / exported.ONNX)
+        paddle2onnx.export(str(program), str(parameters), str(result), opset_version=OPSET, **untouched)
+    if not files.size(result):
+        raise UserError("--format onnx: paddle2onnx could not convert the program: is it the version that is required?")
+    for file in set(folder.iterdir()) - {result}:
+        file.unlink()
+    model = onnx.load(result)
     _pad_with_zeros(model.graph)
     _name_ends(model.graph)
-    onnx.save(model, folder / exported.ONNX)
+    onnx.save(model, result)
 
 
 def _pad_with_zeros(graph):

@@ -10,7 +10,8 @@ from .errors import UserError
 
 DESCRIPTION = "preprocessing.json"
 STEM = "inference"  # of the names of an export's files, as in PaddleClas
-ONNX, WEIGHTS = f"{STEM}.onnx", f"{STEM}.pdiparams"
+ONNX, PARAMETERS = f"{STEM}.onnx", f"{STEM}.pdiparams"
+HAS_WEIGHTS = {"paddle": PARAMETERS, "onnx": ONNX}  # the file of each format that has the weights
 NEEDED = "pip install -r requirements-export.txt (with Paddle 2.6: requirements-export-2.6.txt)"
 
 
@@ -21,9 +22,10 @@ def is_export(weights):
 
 def weights_in(folder):
     """Return the file in an export's folder that has its weights; UserError if it is no export's."""
-    found = [folder / name for name in (ONNX, WEIGHTS) if (folder / name).exists()]
+    found = [folder / name for name in HAS_WEIGHTS.values() if (folder / name).exists()]
     if not found:
-        raise UserError(f"--weights {folder}: a folder without an export ({ONNX} or {WEIGHTS}): give a file of weights")
+        expected = " or ".join(HAS_WEIGHTS.values())
+        raise UserError(f"--weights {folder}: a folder without an export ({expected}): give a file of weights")
     return found[0]
 
 
@@ -86,7 +88,7 @@ def paddle_inference(folder, device):
         raise UserError(
             f"{program}: missing, and Paddle {paddle.__version__} reads no other: export with this Paddle, or as onnx"
         )
-    config = inference.Config(str(program), str(folder / WEIGHTS))
+    config = inference.Config(str(program), str(folder / PARAMETERS))
     if device == "cpu":
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(runtime.cpu_threads())

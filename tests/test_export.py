@@ -224,6 +224,13 @@ def test_an_export_is_replaced_by_the_next_and_nothing_else_is(home, copy, forma
     assert {file.name for file in copy.iterdir()} == {file.name for file in (home / format).iterdir()} | {"notes.txt"}
 
 
+def test_a_spoilt_export_is_replaced(home, copy, format, monkeypatch):
+    spoil_the_weights(copy)
+    weights = home / "run" / "best_model.pdparams"
+    tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
+    exported.describe(copy)
+
+
 def test_without_output_an_export_goes_beside_the_weights(home, format, monkeypatch, tmp_path):
     for name in ("best_model.pdparams", "config.yaml"):
         shutil.copy(home / "run" / name, tmp_path)
@@ -244,6 +251,15 @@ def test_an_export_that_computes_something_else_is_not_written(home, copy, forma
     error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
     assert "a fault of the conversion" in error
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_a_conversion_that_gives_nothing_is_told(home, tmp_path, monkeypatch, capsys):
+    needs("onnx")
+    monkeypatch.setattr("paddle2onnx.export", lambda *_, **__: None)
+    arguments = ["--weights", home / "run" / "best_model.pdparams", "--format", "onnx", "--output", tmp_path]
+    assert "could not convert" in refused(capsys, tool, monkeypatch, "export.py", *arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_holds_something_else_is_not_exported_into(home, copy, format, monkeypatch, capsys):
@@ -297,7 +313,7 @@ def change_the_classes(folder):
 def remove_all(folder):
     for file in folder.iterdir():
         file.unlink()
-    return "a folder without an export (inference.onnx or inference.pdiparams): give a file of weights"
+    return "a folder without an export (inference.pdiparams or inference.onnx): give a file of weights"
 
 
 @pytest.mark.parametrize(
