@@ -146,8 +146,7 @@ def _measure_inference(start, overrides, batch, steps, say):
             subject.ask("start")
             subject.ask("begin", part="inference", runtime=runtime)
         entries = {
-            runtime: {**_rate(batch, seconds), "peak_memory_mb": subject.ask("peak_memory")}
-            for runtime, subject, seconds in zip(RUNTIMES, subjects, _turns(subjects, steps), strict=True)
+            runtime: _rate(batch, seconds) for runtime, seconds in zip(RUNTIMES, _turns(subjects, steps), strict=True)
         }
     eager = entries["eager"]
     for runtime, entry in entries.items():

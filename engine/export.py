@@ -1,10 +1,10 @@
 """A trained model as a program that needs no code of this project: Paddle's own, or ONNX."""
 
-import contextlib
 import dataclasses
 import json
-import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from .errors import UserError
 from .output import CONFIG
 from .runtime import environment
 
-FORMATS = tuple(exported.RUNNERS)
+FORMATS = tuple(exported.HAS_WEIGHTS)
 INPUT, OUTPUT = "images", "logits"
 FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # that logits may be from the model's on a CPU, as a share of the largest
 ON_A_GPU = 1e-3  # there, products of matrices are TF32 where it has that
@@ -36,7 +36,7 @@ def export(weights, config, format, output):
         output: the folder; an export of the same format in it is replaced.
 
     Returns:
-        (the files written, the largest difference between its logits and the model's, the largest of these).
+        (the files written, lines to tell).
 
     Raises:
         UserError: weights, device or folder cannot be used, what converts or runs ONNX is not installed, or the
@@ -44,34 +44,36 @@ def export(weights, config, format, output):
     """
     if exported.is_export(Path(weights)):
         raise UserError(f"--weights {weights}: an export already: give the .pdparams file that it was made of")
-    _check_output(Path(output), format)
+    before = _files_to_replace(Path(output), format)
     config = dataclasses.replace(config, amp=configs.AmpConfig())  # an export computes in float32
     trained = trained_models.load(weights, config)
-    with files.writing_into(output) as output, tempfile.TemporaryDirectory(dir=output, prefix=".export") as made:
+    images, logits = _example(trained)
+    with files.writing_into(output) as output, tempfile.TemporaryDirectory() as made:
         made = Path(made)
-        images, logits = _example(trained)
         _write(trained, format, made)
-        description = _describe(trained, format, made)
+        (made / CONFIG).write_text(configs.dump(dataclasses.replace(config, device="auto")), encoding="utf-8")
+        description, told = _describe(trained, format, made)
         (made / exported.DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        (made / CONFIG).write_text(configs.dump(config), encoding="utf-8")
-        difference = _compare(exported.Exported(made, description, trained.device), images, logits)
-        largest = float(np.abs(logits).max())
-        allowed = FARTHEST[format] if trained.device == "cpu" else ON_A_GPU
-        if not difference <= allowed * largest:
-            raise UserError(
-                f"{weights}: not exported: its logits go up to {largest:.2g}, and the export's are {difference:.1e} "
-                f"from them, more than {allowed:.0e} of that: a fault of the conversion"
-            )
-        return _put(made, output), difference, largest
+        device = "cpu" if format == "onnx" else trained.device  # an onnxruntime for GPUs need not be there
+        layer = exported.Exported(made, description, device)
+        told.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
+        return _put(made, output, before), told
 
 
-def _check_output(folder, format):
-    """Refuse a folder with something else than an export of this format in the places of its files."""
-    for other in set(FORMATS) - {format}:
-        if (folder / exported.HAS_WEIGHTS[other]).exists():
-            raise UserError(f"--output {folder}: holds an export as {other}: choose another folder")
-    if (folder / CONFIG).exists() and not (folder / exported.HAS_WEIGHTS[format]).exists():
-        raise UserError(f"--output {folder}: holds a run, whose {CONFIG} an export has too: choose another folder")
+def _files_to_replace(folder, format):
+    """Return the names of the files of an export that a folder has; UserError if what it has is something else."""
+    if not (folder / exported.DESCRIPTION).exists():
+        for name in (CONFIG, *exported.PROGRAMS, *exported.HAS_WEIGHTS.values()):
+            if (folder / name).exists():
+                raise UserError(f"--output {folder}: has a {name} that is of no export: choose another folder")
+        return []
+    try:
+        before = exported.read(folder)
+    except UserError:  # damaged, and so to be replaced
+        return []
+    if before["format"] != format:
+        raise UserError(f"--output {folder}: has an export as {before['format']}: choose another folder")
+    return list(before["files"])
 
 
 def _example(trained):
@@ -80,55 +82,67 @@ def _example(trained):
     pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), np.uint8)
     images = trained.normalised(pictures)
     with paddle.no_grad():
-        return images, trained.model(images).numpy()
+        return images, trained.check(trained.model(images).numpy())
 
 
-def _compare(layer, images, logits):
-    """Return by how much an export's logits differ at most."""
-    return max(float(np.abs(layer(images[:n]).numpy() - logits[:n]).max()) for n in BATCHES)
+def _compare(layer, images, logits, allowed):
+    """Say how far an export's logits are from the model's; UserError if further than the allowed share of them."""
+    difference = max(float(np.abs(layer(images[:n]).numpy() - logits[:n]).max()) for n in BATCHES)
+    largest = float(np.abs(logits).max())
+    if not difference <= allowed * largest:
+        raise UserError(
+            f"not exported: the model's logits go up to {largest:.2g}, and the export's are {difference:.1e} from them, "
+            f"more than {allowed:.0e} of that: a fault of the conversion"
+        )
+    return f"compared with the model: logits differ by at most {difference:.1e}, the largest is {largest:.2g}"
 
 
-def _put(made, output):
-    """Put an export's files into their folder; return them."""
-    made = sorted(made.iterdir())
+def _put(made, output, before):
+    """Put an export's files into their folder, and remove those of the one before; return them."""
+    # The description first: what a kill leaves of the two is then known as an export's, and as damaged.
+    made = sorted(made.iterdir(), key=lambda file: file.name != exported.DESCRIPTION)
     files.replace({output / file.name: partial(shutil.copyfile, file) for file in made})
-    for file in output.glob(f"{exported.STEM}.*"):
-        if file.name not in [file.name for file in made]:
-            file.unlink()  # another Paddle's, whose program has another name
+    for name in set(before) - {file.name for file in made}:  # another Paddle's program has another name
+        (output / name).unlink(missing_ok=True)
     return [output / file.name for file in made]
 
 
 def _write(trained, format, folder):
     """Write the program of a trained model."""
     build.make_static(trained.model, trained.config.data.image_size)
-    with _silenced():
-        paddle.jit.save(trained.model, str(folder / exported.STEM))
+    paddle.jit.save(trained.model, str(folder / exported.STEM))
     if format == "onnx":
         _convert(folder)
 
 
 def _convert(folder):
-    """Convert Paddle's program in a folder to ONNX, which stays alone there."""
+    """Convert Paddle's program in a folder to ONNX, which stays alone there.
+
+    In a process of its own, for the converter may abort where it meets an operator that it does not know.
+    """
     try:
         import onnx
-        import paddle2onnx
-    except ImportError as error:
-        raise UserError(f"--format onnx: needs {error.name}: {exported.NEEDED}") from None
-    # Optimisation by its tools would install packages at this moment; onnxruntime optimises when it loads.
-    untouched = {"enable_optimize": False} if paddle.__version__.startswith("2.") else {"optimize_tool": "None"}
-    program, parameters, result = (
-        folder / name for name in (f"{exported.STEM}.{exported.program_suffix()}", exported.PARAMETERS, exported.ONNX)
-    )
-    with _silenced():
-        paddle2onnx.export(str(program), str(parameters), str(result), opset_version=OPSET, **untouched)
-    if not files.size(result):
-        raise UserError("--format onnx: paddle2onnx could not convert the program: is it the version that is required?")
-    for file in set(folder.iterdir()) - {result}:
+    except ImportError:
+        raise UserError(f"--format onnx: needs onnx and paddle2onnx: {exported.NEEDED}") from None
+    old = paddle.__version__.startswith("2.")
+    program, result = exported.PROGRAMS[old], exported.HAS_WEIGHTS["onnx"]
+    arguments = ["--model_dir", ".", "--model_filename", program, "--params_filename", exported.HAS_WEIGHTS["paddle"]]
+    arguments += ["--save_file", result, "--opset_version", str(OPSET)]
+    # The tools of paddle2onnx 2 would install packages at this moment; onnxruntime optimises when it loads.
+    arguments += [] if old else ["--optimize_tool", "None"]
+    command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode or not files.size(folder / result):
+        said = [line for line in done.stdout.splitlines() if line.strip()]
+        raise UserError(
+            f"--format onnx: paddle2onnx failed ({said[-1] if said else done.returncode}); {exported.NEEDED}"
+        )
+    for file in set(folder.iterdir()) - {folder / result}:
         file.unlink()
-    model = onnx.load(result)
+    model = onnx.load(folder / result)
     _pad_with_zeros(model.graph)
     _name_ends(model.graph)
-    onnx.save(model, result)
+    onnx.save(model, folder / result)
 
 
 def _pad_with_zeros(graph):
@@ -154,14 +168,15 @@ def _name_ends(graph):
 
 
 def _describe(trained, format, folder):
-    """Return what `preprocessing.json` says: what the program takes, what it gives back, and what it is of."""
+    """Return what `preprocessing.json` says (what the program takes, gives back and is of), and lines to tell."""
     config, side, size = trained.config, build.side(trained.config), trained.config.data.image_size
-    classes, _ = trained.class_names()
+    (classes, unknown), count = trained.class_names(), config.model.num_classes
     return {
         "format": format,
         "model": config.model.name,
+        "padding_mask": config.model.padding_mask,
         "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
-        "output": {"name": OUTPUT, "shape": [None, len(classes)], "dtype": "float32", "is": "before softmax"},
+        "output": {"name": OUTPUT, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
         "preprocessing": [
             "RGB, 8 bits a channel, turned as EXIF data says, transparency over white",
             f"the middle square, reduced by area to {side} x {side} (cv2.INTER_AREA; a smaller one by INTER_LINEAR)",
@@ -173,22 +188,8 @@ def _describe(trained, format, folder):
         "image_size": size,
         "mean": MEAN,
         "std": STD,
-        "classes": classes,
+        "num_classes": count,
+        "classes": None if unknown else classes,
         "files": {file.name: files.sha256sum(file) for file in sorted(folder.iterdir())},
         "made_from": {"weights": str(trained.weights), "sha256": trained.sha256, **environment(trained.device)},
-    }
-
-
-@contextlib.contextmanager
-def _silenced():
-    """Keep back what Paddle and its converter print from C++, whoever reads it; exceptions tell what went wrong."""
-    kept = [os.dup(1), os.dup(2)]
-    with open(os.devnull, "w") as nowhere:
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
-    try:
-        yield
-    finally:
-        for stream, before in zip((1, 2), kept, strict=True):
-            os.dup2(before, stream)
-            os.close(before)
+    }, ([unknown] if unknown else [])

@@ -1,6 +1,7 @@
 """An export: a model as a program that no code of this project is needed for, and how this project runs one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -10,8 +11,9 @@ from .errors import UserError
 
 DESCRIPTION = "preprocessing.json"
 STEM = "inference"  # of the names of an export's files, as in PaddleClas
-ONNX, PARAMETERS = f"{STEM}.onnx", f"{STEM}.pdiparams"
-HAS_WEIGHTS = {"paddle": PARAMETERS, "onnx": ONNX}  # the file of each format that has the weights
+PROGRAMS = (f"{STEM}.json", f"{STEM}.pdmodel")  # Paddle's: of 3.x, and of 2.6, which 3.x runs too
+HAS_WEIGHTS = {"paddle": f"{STEM}.pdiparams", "onnx": f"{STEM}.onnx"}  # of each format the file with the weights
+CUDA = "CUDAExecutionProvider"  # onnxruntime's name of a GPU
 NEEDED = "pip install -r requirements-export.txt (with Paddle 2.6: requirements-export-2.6.txt)"
 
 
@@ -20,37 +22,67 @@ def is_export(weights):
     return weights.suffix in (".onnx", ".pdiparams")
 
 
-def weights_in(folder):
-    """Return the file in an export's folder that has its weights; UserError if it is no export's."""
-    found = [folder / name for name in HAS_WEIGHTS.values() if (folder / name).exists()]
-    if not found:
-        expected = " or ".join(HAS_WEIGHTS.values())
-        raise UserError(f"--weights {folder}: a folder without an export ({expected}): give a file of weights")
-    return found[0]
-
-
-def describe(folder):
-    """Return what an export's `preprocessing.json` says of it.
+def weights_in(path):
+    """Return the file with the weights of an export, for its folder or another of its files; else the path itself.
 
     Raises:
-        UserError: it is missing or damaged, or a file of the export is not what it was.
+        UserError: a folder without an export.
+    """
+    if not path.is_dir() and path.name not in (DESCRIPTION, *PROGRAMS):
+        return path
+    folder = path if path.is_dir() else path.parent
+    return folder / HAS_WEIGHTS[read(folder)["format"]]
+
+
+def read(folder):
+    """Return what an export's `preprocessing.json` says of it, whether or not its files are what they were.
+
+    Raises:
+        UserError: it is missing or damaged.
     """
     file = folder / DESCRIPTION
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-        shape, classes = description["input"]["shape"], description["classes"]
-        valid = description["format"] in RUNNERS and len(shape) == 4 and all(isinstance(name, str) for name in classes)
-        checksums = {folder / name: digest for name, digest in description["files"].items()}
+        shape, classes, listed = description["input"]["shape"], description["classes"], description["files"]
+        valid = (
+            HAS_WEIGHTS[description["format"]] in listed
+            and len(shape) == 4
+            and (classes is None or [type(name) for name in classes] == [str] * description["num_classes"])
+            and all(type(of) is str for of in (*listed, *listed.values()))
+            and all(Path(name).name == name for name in listed)
+            and {"model", "padding_mask", "image_size", "side"} <= set(description)
+        )
     except FileNotFoundError:
         raise UserError(f"{folder}: no {DESCRIPTION}, so no export: make one by `python tools/export.py`") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{file}: not readable as an export's description ({error}): export again") from error
+        raise UserError(f"{file}: not readable as an export's description ({error!r}): export again") from error
     if not valid:
         raise UserError(f"{file}: not the description of an export: export again")
-    for part, digest in checksums.items():
+    return description
+
+
+def describe(weights):
+    """Return what the `preprocessing.json` beside an export's weights says of it.
+
+    Raises:
+        UserError: it is missing or damaged, or of other weights, or a file of the export is not what it was.
+    """
+    folder = weights.parent
+    description = read(folder)
+    if weights.name not in description["files"]:
+        raise UserError(f"{weights}: not of the export in that folder, which has {', '.join(description['files'])}")
+    for name, digest in description["files"].items():
+        part = folder / name
         if not part.is_file() or files.sha256sum(part) != digest:
             raise UserError(f"{part}: {'altered' if part.exists() else 'missing'} since it was exported: export again")
     return description
+
+
+def device_for(format, wanted):
+    """Return the device to ask for: `auto` means a CPU where this onnxruntime has no other."""
+    if format == "onnx" and wanted == "auto" and CUDA not in _onnxruntime().get_available_providers():
+        return "cpu"
+    return wanted
 
 
 class Exported(paddle.nn.Layer):
@@ -83,12 +115,14 @@ def paddle_inference(folder, device):
     """
     from paddle import inference
 
-    program = folder / f"{STEM}.{program_suffix()}"
-    if not program.is_file():
+    readable = PROGRAMS[1:] if paddle.__version__.startswith("2.") else PROGRAMS
+    programs = [folder / name for name in readable if (folder / name).exists()]
+    if not programs:
         raise UserError(
-            f"{program}: missing, and Paddle {paddle.__version__} reads no other: export with this Paddle, or as onnx"
+            f"{folder}: has no {' or '.join(readable)}, and Paddle {paddle.__version__} reads no other program: "
+            "export with this Paddle, or as onnx"
         )
-    config = inference.Config(str(program), str(folder / PARAMETERS))
+    config = inference.Config(str(programs[0]), str(folder / HAS_WEIGHTS["paddle"]))
     if device == "cpu":
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(runtime.cpu_threads())
@@ -101,7 +135,7 @@ def paddle_inference(folder, device):
     try:
         predictor = inference.create_predictor(config)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{program}: Paddle Inference cannot read it ({_in_short(error)}): export again") from error
+        raise UserError(f"{programs[0]}: Paddle Inference cannot read it ({_in_short(error)}): export again") from error
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     result = predictor.get_output_handle(predictor.get_output_names()[0])
 
@@ -120,32 +154,30 @@ def onnx_runtime(folder, device):
     Raises:
         UserError: onnxruntime is not installed, cannot use the GPU that is asked for, or cannot read the model.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f"{folder / ONNX}: needs onnxruntime: {NEEDED}") from None
-    providers = ["CPUExecutionProvider"]
-    if device != "cpu":
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise UserError(f"device: {device}, but this onnxruntime is for CPUs: use device=cpu, or onnxruntime-gpu")
-        providers = [("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2])})]
+    onnxruntime, model = _onnxruntime(), folder / HAS_WEIGHTS["onnx"]
+    provider = ("CPUExecutionProvider", {}) if device == "cpu" else (CUDA, {"device_id": int(device.partition(":")[2])})
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime.cpu_threads()
     try:
-        session = onnxruntime.InferenceSession(str(folder / ONNX), options, providers)
+        session = onnxruntime.InferenceSession(str(model), options, [provider])
     except Exception as error:  # onnxruntime has a class of its own for each kind
-        raise UserError(f"{folder / ONNX}: onnxruntime cannot read it ({_in_short(error)}): export again") from error
+        raise UserError(f"{model}: onnxruntime cannot read it ({_in_short(error)}): export again") from error
+    if session.get_providers()[0] != provider[0]:  # it goes on with a CPU
+        raise UserError(f"device: {device}, but this onnxruntime cannot use it: use device=cpu, or onnxruntime-gpu")
     (source,), (result,) = session.get_inputs(), session.get_outputs()
     return lambda images: session.run([result.name], {source.name: images})[0]
 
 
+def _onnxruntime():
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f"an export as onnx needs onnxruntime: {NEEDED}") from None
+    return onnxruntime
+
+
 RUNNERS = {"paddle": paddle_inference, "onnx": onnx_runtime}
 NAMES = {"paddle": "Paddle Inference", "onnx": "onnxruntime"}  # of what runs a format, for people
-
-
-def program_suffix():
-    """Return how this Paddle's programs end: its 3.x has another format than 2.6."""
-    return "pdmodel" if paddle.__version__.startswith("2.") else "json"
 
 
 def _in_short(error):

@@ -295,7 +295,8 @@ class Ours(Subject):
             weights, folder = Path(folder) / "model.pdparams", Path(folder) / runtime
             checkpoint.save({weights: self.model.state_dict()})
             export(weights, self.config, runtime, folder)
-            program = exported.Exported(folder, exported.describe(folder), self.device)
+            description = exported.describe(exported.weights_in(folder))
+            program = exported.Exported(folder, description, self.device)
         return Part(lambda: program(self.batch[0]), self.steps_a_turn)
 
     def save(self, folder):

@@ -121,8 +121,7 @@ def find(weights, config_file, overrides):
             notes.append(f"weights: {weights}")
         else:
             raise UserError(f"--weights {weights}: neither here nor in {folder}: give the path of the file")
-    if weights.is_dir():
-        weights = exported.weights_in(weights)
+    weights = exported.weights_in(weights)
     if config_file is None:
         beside = weights.parent / CONFIG
         config_file = beside if beside.exists() else DEFAULT_CONFIG
@@ -136,9 +135,10 @@ def load(weights, config):
     Raises:
         UserError: the device, the weights or the export cannot be used as the config says.
     """
-    device, weights = select_device(config.device), Path(weights)
+    weights = Path(weights)
     if exported.is_export(weights):
-        return _load_export(weights, config, device)
+        return _load_export(weights, config)
+    device = select_device(config.device)
     model = build.build_model(config)
     digest = sha256sum(weights) if weights.is_file() else None
     checkpoint.load_weights(model, weights)
@@ -150,19 +150,23 @@ def load(weights, config):
     return Trained(model, precision, device, config, weights, digest, _noted_classes(weights.parent / ENVIRONMENT))
 
 
-def _load_export(weights, config, device):
-    description = exported.describe(weights.parent)
+def _load_export(weights, config):
+    description = exported.describe(weights)
     for key, wanted, has in (
+        ("model.name", config.model.name, description["model"]),
+        ("model.num_classes", config.model.num_classes, description["num_classes"]),
+        ("model.padding_mask", config.model.padding_mask, description["padding_mask"]),
         ("data.image_size", config.data.image_size, description["image_size"]),
-        ("model.num_classes", config.model.num_classes, len(description["classes"])),
+        ("data.side", build.side(config), description["side"]),
+        ("amp.level", config.amp.level, "O0"),
     ):
         if wanted != has:
             raise UserError(f"{key}: {wanted}, but {weights} was exported with {has}: give the config it came with")
+    device = select_device(exported.device_for(description["format"], config.device))
     model = exported.Exported(weights.parent, description, device)
     model.eval()
-    float32 = MixedPrecision(device=device)
-    runtime = exported.NAMES[description["format"]]
-    return Trained(model, float32, device, config, weights, sha256sum(weights), description["classes"], runtime)
+    runtime, classes = exported.NAMES[description["format"]], description["classes"]
+    return Trained(model, MixedPrecision(device=device), device, config, weights, sha256sum(weights), classes, runtime)
 
 
 def _noted_classes(file):

@@ -28,8 +28,8 @@ def main():
     if note:
         print(note)
     output = arguments.output or weights.parent / arguments.format
-    files, difference, largest = export(weights, config, arguments.format, output)
-    print(f"compared with the model: logits differ by at most {difference:.1e}, the largest is {largest:.2g}")
+    files, told = export(weights, config, arguments.format, output)
+    print(*told, sep="\n")
     print("written:", ", ".join(map(str, files)))
 
 
