@@ -5,7 +5,7 @@ from engine.cli import Parser, run
 
 def main():
     parser = Parser(__doc__, "python eval.py --weights best_model.pdparams")
-    parser.add_weights()
+    parser.add_weights(exports=True)
     parser.add_config()
     parser.add_argument("--output", metavar="DIR", help="where the results go; default: beside FILE")
     parser.add_argument(

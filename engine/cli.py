@@ -38,8 +38,9 @@ class Parser(argparse.ArgumentParser):
             help="auto, gpu, gpu:N or cpu: short for -o device=DEVICE",
         )
 
-    def add_weights(self):
-        self.add_argument("--weights", required=True, metavar="FILE", help="a .pdparams file of a model's weights")
+    def add_weights(self, exports=False):
+        file = "a .pdparams file of a model's weights" + ", or an export: its folder, or a file of it" * exports
+        self.add_argument("--weights", required=True, metavar="FILE", help=file)
 
 
 def run(main):

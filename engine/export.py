@@ -44,6 +44,8 @@ def export(weights, config, format, output):
     """
     if exported.is_export(Path(weights)):
         raise UserError(f"--weights {weights}: an export already: give the .pdparams file that it was made of")
+    if format == "onnx":
+        exported.check_installed(*exported.FOR_ONNX)
     before = _files_to_replace(Path(output), format)
     config = dataclasses.replace(config, amp=configs.AmpConfig())  # an export computes in float32
     trained = trained_models.load(weights, config)
@@ -91,8 +93,8 @@ def _compare(layer, images, logits, allowed):
     largest = float(np.abs(logits).max())
     if not difference <= allowed * largest:
         raise UserError(
-            f"not exported: the model's logits go up to {largest:.2g}, and the export's are {difference:.1e} from them, "
-            f"more than {allowed:.0e} of that: a fault of the conversion"
+            f"not exported: the model's logits go up to {largest:.2g}, and the export's are {difference:.1e} from "
+            f"them, more than {allowed:.0e} of that: a fault of the conversion"
         )
     return f"compared with the model: logits differ by at most {difference:.1e}, the largest is {largest:.2g}"
 
@@ -100,7 +102,7 @@ def _compare(layer, images, logits, allowed):
 def _put(made, output, before):
     """Put an export's files into their folder, and remove those of the one before; return them."""
     # The description first: what a kill leaves of the two is then known as an export's, and as damaged.
-    made = sorted(made.iterdir(), key=lambda file: file.name != exported.DESCRIPTION)
+    made = sorted(made.iterdir(), key=lambda file: (file.name != exported.DESCRIPTION, file.name))
     files.replace({output / file.name: partial(shutil.copyfile, file) for file in made})
     for name in set(before) - {file.name for file in made}:  # another Paddle's program has another name
         (output / name).unlink(missing_ok=True)
@@ -120,10 +122,8 @@ def _convert(folder):
 
     In a process of its own, for the converter may abort where it meets an operator that it does not know.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise UserError(f"--format onnx: needs onnx and paddle2onnx: {exported.NEEDED}") from None
+    import onnx
+
     old = paddle.__version__.startswith("2.")
     program, result = exported.PROGRAMS[old], exported.HAS_WEIGHTS["onnx"]
     arguments = ["--model_dir", ".", "--model_filename", program, "--params_filename", exported.HAS_WEIGHTS["paddle"]]
@@ -133,10 +133,8 @@ def _convert(folder):
     command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode or not files.size(folder / result):
-        said = [line for line in done.stdout.splitlines() if line.strip()]
-        raise UserError(
-            f"--format onnx: paddle2onnx failed ({said[-1] if said else done.returncode}); {exported.NEEDED}"
-        )
+        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), f"status {done.returncode}")
+        raise UserError(f"--format onnx: paddle2onnx failed ({last}): is it the one that is needed? {exported.INSTALL}")
     for file in set(folder.iterdir()) - {folder / result}:
         file.unlink()
     model = onnx.load(folder / result)

@@ -1,5 +1,6 @@
 """An export: a model as a program that no code of this project is needed for, and how this project runs one."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -14,7 +15,8 @@ STEM = "inference"  # of the names of an export's files, as in PaddleClas
 PROGRAMS = (f"{STEM}.json", f"{STEM}.pdmodel")  # Paddle's: of 3.x, and of 2.6, which 3.x runs too
 HAS_WEIGHTS = {"paddle": f"{STEM}.pdiparams", "onnx": f"{STEM}.onnx"}  # of each format the file with the weights
 CUDA = "CUDAExecutionProvider"  # onnxruntime's name of a GPU
-NEEDED = "pip install -r requirements-export.txt (with Paddle 2.6: requirements-export-2.6.txt)"
+FOR_ONNX = ("onnx", "paddle2onnx", "onnxruntime")
+INSTALL = "pip install -r requirements-export.txt (with Paddle 2.6: requirements-export-2.6.txt)"
 
 
 def is_export(weights):
@@ -168,11 +170,17 @@ def onnx_runtime(folder, device):
     return lambda images: session.run([result.name], {source.name: images})[0]
 
 
+def check_installed(*packages):
+    """Raise UserError if one of the packages that ONNX needs is not installed."""
+    for name in packages:
+        if not importlib.util.find_spec(name):
+            raise UserError(f"ONNX needs {name}: {INSTALL}")
+
+
 def _onnxruntime():
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f"an export as onnx needs onnxruntime: {NEEDED}") from None
+    check_installed("onnxruntime")
+    import onnxruntime
+
     return onnxruntime
 
 

@@ -1,7 +1,11 @@
+import errno
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
 import sys
+from unittest import mock
 
 import archives
 import cv2
@@ -45,7 +49,7 @@ def home(nano, tmp_path_factory):
         train(monkeypatch, archive, folder / "run", "train.epochs=1")
         weights = folder / "run" / "best_model.pdparams"
         for format in FORMATS:
-            if format == "paddle" or all(map(importlib.util.find_spec, ("paddle2onnx", "onnxruntime"))):
+            if format == "paddle" or all(map(importlib.util.find_spec, exported.FOR_ONNX)):
                 tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", folder / format)
     return folder
 
@@ -63,6 +67,11 @@ def load(folder):
 def script(monkeypatch, main, *arguments):
     monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
     run(main)
+
+
+def export_again(monkeypatch, weights, output, *arguments):
+    format = "onnx" if output.name == "onnx" else "paddle"
+    tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", output, *arguments)
 
 
 def refused(capsys, run, *arguments):
@@ -158,12 +167,13 @@ def test_eval_measures_of_an_export_what_it_measures_of_the_weights(home, format
 def test_predict_says_of_an_export_what_it_says_of_the_weights(home, format, tmp_path, monkeypatch, capsys):
     Image.fromarray(hundred_digits()[3]).resize((90, 50)).save(tmp_path / "photo.png")
     said = []
-    for weights in (home / "run" / "best_model.pdparams", home / format, next((home / format).glob("*.[po][dn]*"))):
+    names = ["", exported.HAS_WEIGHTS[format], exported.DESCRIPTION]
+    for weights in (home / "run" / "best_model.pdparams", *(home / format / name for name in names)):
         capsys.readouterr()
         tool(monkeypatch, "predict.py", "--weights", weights, tmp_path / "photo.png", "val:0", "val:7")
         said.append(capsys.readouterr().out)
     assert said[0].count("\n") == 3
-    assert said[1] == said[2] == said[0]
+    assert said[1:] == said[:1] * len(names)
 
 
 def test_the_class_names_come_with_an_export(home, format):
@@ -215,27 +225,80 @@ def test_an_onnx_model_has_names_and_nothing_to_spare(home):
 
 
 def test_an_export_is_replaced_by_the_next_and_nothing_else_is(home, copy, format, monkeypatch):
-    (copy / "inference.old").write_text("of another Paddle")
-    (copy / "notes.txt").write_text("mine")
-    before = exported.describe(copy)
+    (copy / "inference.old").write_text("another Paddle's program")
+    (copy / "inference.py").write_text("mine")
+    before = exported.read(copy)
+    before["files"]["inference.old"] = "0"
+    (copy / exported.DESCRIPTION).write_text(json.dumps(before))
     weights = home / "run" / "final_model.pdparams"
-    tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
-    assert before["made_from"]["weights"] != exported.describe(copy)["made_from"]["weights"] == str(weights)
-    assert {file.name for file in copy.iterdir()} == {file.name for file in (home / format).iterdir()} | {"notes.txt"}
+    export_again(monkeypatch, weights, copy)
+    assert before["made_from"]["weights"] != exported.read(copy)["made_from"]["weights"] == str(weights)
+    assert {file.name for file in copy.iterdir()} == {file.name for file in (home / format).iterdir()} | {
+        "inference.py"
+    }
 
 
-def test_a_spoilt_export_is_replaced(home, copy, format, monkeypatch):
-    spoil_the_weights(copy)
-    weights = home / "run" / "best_model.pdparams"
-    tool(monkeypatch, "export.py", "--weights", weights, "--format", format, "--output", copy)
-    exported.describe(copy)
+@pytest.mark.parametrize("after", range(3))
+def test_a_kill_leaves_the_export_before_or_one_that_is_known_as_damaged(home, copy, monkeypatch, capsys, after):
+    """Whatever has been put into its place by then: nothing, the description, the config too."""
+    weights, replace, left = home / "run" / "final_model.pdparams", os.replace, [after]
+
+    def dies(*arguments):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(SystemExit):
+        export_again(monkeypatch, weights, copy)
+    monkeypatch.setattr(os, "replace", replace)
+    if after:
+        error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", copy, "val:0")
+        assert "altered since it was exported: export again" in error
+    else:
+        exported.describe(exported.weights_in(copy))
+    export_again(monkeypatch, weights, copy)
+    assert exported.describe(exported.weights_in(copy))["made_from"]["weights"] == str(weights)
+
+
+def test_a_full_disk_leaves_the_export_before(home, copy, monkeypatch, capsys):
+    before = {file.name: file.read_bytes() for file in copy.iterdir()}
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("engine.files.sync", mock.Mock(side_effect=[None, full]))
+    error = refused(capsys, export_again, monkeypatch, home / "run" / "final_model.pdparams", copy)
+    assert "cannot be written" in error
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize("spoil", ["spoil_the_weights", "damage_the_description"])
+def test_a_spoilt_export_is_replaced(home, copy, monkeypatch, spoil):
+    globals()[spoil](copy)
+    export_again(monkeypatch, home / "run" / "best_model.pdparams", copy)
+    exported.describe(exported.weights_in(copy))
+
+
+def test_an_export_is_float32_and_for_any_device(home, copy):
+    config = configs.load(copy / "config.yaml")
+    assert (config.device, config.amp.level) == ("auto", "O0")
+    assert configs.load(home / "run" / "config.yaml").device == "cpu"
+
+
+def test_names_that_nobody_knows_are_not_made_up_for_good(home, tmp_path, monkeypatch, capsys):
+    for name in ("best_model.pdparams", "config.yaml"):
+        shutil.copy(home / "run" / name, tmp_path)
+    export_again(monkeypatch, tmp_path / "best_model.pdparams", tmp_path / "paddle", "-o", "data.file=none.tar.gz")
+    assert "names of the classes are not known" in capsys.readouterr().out
+    assert exported.read(tmp_path / "paddle")["classes"] is None
+    tool(monkeypatch, "predict.py", "--weights", tmp_path / "paddle", "-o", f"data.file={home}/cifar.tar.gz", "val:0")
+    assert any(name in capsys.readouterr().out for name in archives.CLASSES)
 
 
 def test_without_output_an_export_goes_beside_the_weights(home, format, monkeypatch, tmp_path):
     for name in ("best_model.pdparams", "config.yaml"):
         shutil.copy(home / "run" / name, tmp_path)
     tool(monkeypatch, "export.py", "--weights", tmp_path / "best_model.pdparams", "--format", format)
-    assert exported.describe(tmp_path / format)["format"] == format
+    assert exported.read(tmp_path / format)["format"] == format
 
 
 def test_an_export_that_computes_something_else_is_not_written(home, copy, format, monkeypatch, capsys):
@@ -253,21 +316,31 @@ def test_an_export_that_computes_something_else_is_not_written(home, copy, forma
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
 
 
-@pytest.mark.slow
-def test_a_conversion_that_gives_nothing_is_told(home, tmp_path, monkeypatch, capsys):
-    needs("onnx")
-    monkeypatch.setattr("paddle2onnx.export", lambda *_, **__: None)
+def test_a_conversion_that_fails_is_told_by_its_last_words(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exported, "check_installed", lambda *_: None)
+    monkeypatch.setitem(sys.modules, "onnx", mock.Mock())
+    died = subprocess.CompletedProcess([], -6, "Oops, there are some operators not supported yet: erfinv\n\n")
+    monkeypatch.setattr("engine.export.subprocess.run", lambda *_, **__: died)
     arguments = ["--weights", home / "run" / "best_model.pdparams", "--format", "onnx", "--output", tmp_path]
-    assert "could not convert" in refused(capsys, tool, monkeypatch, "export.py", *arguments)
+    error = refused(capsys, tool, monkeypatch, "export.py", *arguments)
+    assert "paddle2onnx failed (Oops, there are some operators not supported yet: erfinv)" in error
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_holds_something_else_is_not_exported_into(home, copy, format, monkeypatch, capsys):
     weights, (other,) = home / "run" / "best_model.pdparams", set(FORMATS) - {format}
+    monkeypatch.setattr(exported, "check_installed", lambda *_: None)
     error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", other, "--output", copy)
-    assert f"holds an export as {format}: choose another folder" in error
+    assert f"has an export as {format}: choose another folder" in error
     error = refused(capsys, tool, monkeypatch, "export.py", "--weights", weights, "--output", home / "run")
-    assert "holds a run" in error
+    assert "has a config.yaml that is of no export: choose another folder" in error
+
+
+def test_another_file_than_the_exports_is_not_taken_for_it(copy, monkeypatch, capsys):
+    file = exported.weights_in(copy)
+    renamed = file.rename(file.with_stem("model"))
+    error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", renamed, "val:0")
+    assert "not of the export in that folder" in error
 
 
 def test_an_export_is_not_exported_again(copy, monkeypatch, capsys):
@@ -298,22 +371,17 @@ def damage_the_description(folder):
     return "preprocessing.json: not readable as an export's description"
 
 
-def change_the_size(folder):
-    config = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(config.replace("image_size: 32", "image_size: 64"))
-    return "data.image_size: 64, but"
+def shorten_the_description(folder):
+    description = exported.read(folder)
+    del description["image_size"]
+    (folder / exported.DESCRIPTION).write_text(json.dumps(description))
+    return "preprocessing.json: not the description of an export"
 
 
-def change_the_classes(folder):
-    config = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(config.replace("num_classes: 10", "num_classes: 7"))
-    return "model.num_classes: 7, but"
-
-
-def remove_all(folder):
-    for file in folder.iterdir():
-        file.unlink()
-    return "a folder without an export (inference.pdiparams or inference.onnx): give a file of weights"
+def change_the_config(folder):
+    with (folder / "config.yaml").open("a") as file:
+        file.write("# mine")
+    return "config.yaml: altered since it was exported: export again"
 
 
 @pytest.mark.parametrize(
@@ -322,9 +390,8 @@ def remove_all(folder):
         spoil_the_weights,
         remove_the_description,
         damage_the_description,
-        change_the_size,
-        change_the_classes,
-        remove_all,
+        shorten_the_description,
+        change_the_config,
     ],
 )
 def test_a_spoilt_export_is_refused_in_one_line(copy, monkeypatch, capsys, spoil):
@@ -332,32 +399,40 @@ def test_a_spoilt_export_is_refused_in_one_line(copy, monkeypatch, capsys, spoil
     assert expected in refused(capsys, tool, monkeypatch, "predict.py", "--weights", copy, "val:0")
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.name=regionvit_tiny_224",
+        "model.num_classes=7",
+        "model.padding_mask=exact",
+        "data.image_size=64",
+        "amp.level=O1",
+    ],
+)
+def test_a_config_that_contradicts_an_export_is_refused(home, override, monkeypatch, capsys):
+    key, value = override.split("=")
+    error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", home / "paddle", "-o", override, "val:0")
+    assert f"{key}: {value}, but {home}/paddle/inference.pdiparams was exported with" in error
+
+
 def test_a_program_of_another_paddle_is_refused(home, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(home / "paddle", tmp_path / "paddle")
-    description = json.loads((folder / exported.DESCRIPTION).read_text())
-    ours = f"inference.{exported.program_suffix()}"
-    description["files"]["inference.other"] = description["files"].pop(ours)
-    (folder / ours).rename(folder / "inference.other")
+    description = exported.read(folder)
+    (program,) = set(exported.PROGRAMS) & set(description["files"])
+    description["files"]["inference.other"] = description["files"].pop(program)
+    (folder / program).rename(folder / "inference.other")
     (folder / exported.DESCRIPTION).write_text(json.dumps(description))
     error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", folder, "val:0")
-    assert f"{ours}: missing, and Paddle {paddle.__version__} reads no other" in error
+    assert f"inference.pdmodel, and Paddle {paddle.__version__} reads no other program" in error
 
 
-def test_what_is_not_installed_is_named_with_the_command(home, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "onnx"
-    shutil.copytree(home / "paddle", folder)
-    (folder / "inference.onnx").write_bytes(b"")
-    description = json.loads((folder / exported.DESCRIPTION).read_text())
-    description |= {"format": "onnx", "files": {}}
-    (folder / exported.DESCRIPTION).write_text(json.dumps(description))
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
-    command = "pip install -r requirements-export.txt"
-    error = refused(capsys, tool, monkeypatch, "predict.py", "--weights", folder, "val:0")
-    assert f"needs onnxruntime: {command}" in error
-    weights = home / "run" / "best_model.pdparams"
-    error = refused(
-        capsys, tool, monkeypatch, "export.py", "--weights", weights, "--format", "onnx", "--output", tmp_path / "new"
-    )
-    assert command in error
-    assert list((tmp_path / "new").iterdir()) == []
+@pytest.mark.parametrize("name", exported.FOR_ONNX)
+def test_what_is_not_installed_is_named_with_the_command(home, tmp_path, monkeypatch, capsys, name):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda wanted: find(wanted) if wanted != name else None)
+    weights, command = home / "run" / "best_model.pdparams", "pip install -r requirements-export.txt"
+    export = "export.py", "--weights", weights, "--format", "onnx", "--output", tmp_path / "new"
+    if find("onnx"):
+        assert f"ONNX needs {name}: {command}" in refused(capsys, tool, monkeypatch, *export)
+    assert "ONNX needs " in refused(capsys, tool, monkeypatch, "benchmark.py", "--only", "inference")
+    assert not (tmp_path / "new").exists()

@@ -85,6 +85,8 @@ def parts_of(arguments):
 
 def check(arguments, parts):
     """Find out now, not after minutes of measuring."""
+    from engine.exported import FOR_ONNX, check_installed
+
     if arguments.steps < 1:
         raise UserError(f"--steps {arguments.steps}: give 1 or more")
     if arguments.batch is not None and arguments.batch < 1:
@@ -93,6 +95,8 @@ def check(arguments, parts):
         raise UserError(f"--against {arguments.against}: no such file")
     if arguments.against and not set(parts) & set(COMPARED):
         raise UserError(f"--against compares {' and '.join(COMPARED)}: have one of them in --only")
+    if "inference" in parts:
+        check_installed(*FOR_ONNX)
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise UserError(f"--json {arguments.json}: there is no folder {arguments.json.absolute().parent}")
 

@@ -22,7 +22,7 @@ SOME_SKIPPED = 1
 
 def main():
     parser = Parser(__doc__, "python tools/predict.py --weights best_model.pdparams photo.jpg photos/ val:0")
-    parser.add_weights()
+    parser.add_weights(exports=True)
     parser.add_config()
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="a file, a folder, or val:N")
     parser.add_argument("--top", metavar="N", type=int, default=5, help="classes a picture (default: %(default)s)")
