@@ -24,7 +24,7 @@ from engine.export import FORMATS, export
 from models import VARIANTS, cpu
 from models.windows import PADDING_MASKS
 
-FARTHEST = {"paddle": 1e-6, "onnx": 1e-3}
+FARTHEST = {"paddle": 2e-6, "onnx": 1e-5}  # of the largest logit: what rounding of float32 comes to, and no more
 BATCHES = (1, 7)
 
 
@@ -90,48 +90,45 @@ def in_batches(model, images, size):
         return np.concatenate([model(images[i : i + size]).numpy() for i in range(0, len(images), size)])
 
 
-def hundred_digits():
-    """uint8 [100, 32, 32, 3]: real pictures, handwritten."""
-    grey = [cv2.resize(image * 255 / 16, (32, 32)) for image in load_digits().images[:100]]
+def digits(count):
+    """uint8 [count, 32, 32, 3]: real pictures, handwritten."""
+    grey = [cv2.resize(image * 255 / 16, (32, 32)) for image in load_digits().images[:count]]
     return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def assert_equals_the_model(tmp_path, variant, image_size, format):
-    """Logits of a hundred pictures, at batch 1 and 7, are those of the model, and so is each top-1."""
+def assert_equals_the_model(tmp_path, variant, image_size, format, pictures):
+    """Logits of real pictures, at batch 1 and 7, are those of the model, and so is each top-1."""
     overrides = [f"model.name={variant}", f"data.image_size={image_size}", "device=cpu"]
     config = configs.load(ROOT / "configs" / "tiny_cifar10.yaml", overrides)
     paddle.seed(5)
     model = build.build_model(config)
-    for parameter in model.parameters():  # as trained weights: logits of several units, not of a tenth
-        parameter.set_value(parameter * (2.0 if parameter.ndim > 1 else 1.0))
     checkpoint.save({tmp_path / "model.pdparams": model.state_dict()})
     export(tmp_path / "model.pdparams", config, format, tmp_path / format)
 
     trained = trained_models.load(tmp_path / "model.pdparams", config)
-    images = trained.normalised(hundred_digits())
+    images = trained.normalised(digits(pictures))
     programs = [load(tmp_path / format).model]
     if format == "paddle":
         programs.append(paddle.jit.load(str(tmp_path / format / exported.STEM)))
         programs[-1].eval()
     for size in BATCHES:
         expected = in_batches(trained.model, images, size)
-        assert np.abs(expected).max() > 0.5
+        allowed = FARTHEST[format] * max(1.0, np.abs(expected).max())
         for program in programs:
             logits = in_batches(program, images, size)
-            np.testing.assert_allclose(logits, expected, rtol=0, atol=FARTHEST[format])
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=allowed)
             assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
 def test_an_export_equals_the_model(nano, tmp_path, format):
-    assert_equals_the_model(tmp_path, "regionvit_micro_32", 32, format)
+    assert_equals_the_model(tmp_path, "regionvit_micro_32", 32, format, pictures=100)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_export_of_every_variant_equals_the_model(tmp_path, variant, format):
-    assert_equals_the_model(
-        tmp_path, variant, 64, format
-    )  # windows are padded there, in w14 variants by more than half
+    """At 64 x 64, where windows are padded, those of w14 by more than half."""
+    assert_equals_the_model(tmp_path, variant, 64, format, pictures=8)
 
 
 @pytest.mark.parametrize("mask", PADDING_MASKS)
@@ -165,7 +162,7 @@ def test_eval_measures_of_an_export_what_it_measures_of_the_weights(home, format
 
 
 def test_predict_says_of_an_export_what_it_says_of_the_weights(home, format, tmp_path, monkeypatch, capsys):
-    Image.fromarray(hundred_digits()[3]).resize((90, 50)).save(tmp_path / "photo.png")
+    Image.fromarray(digits(4)[3]).resize((90, 50)).save(tmp_path / "photo.png")
     said = []
     names = ["", exported.HAS_WEIGHTS[format], exported.DESCRIPTION]
     for weights in (home / "run" / "best_model.pdparams", *(home / format / name for name in names)):
