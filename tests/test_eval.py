@@ -175,6 +175,37 @@ def test_classes_in_other_letters_are_drawn_without_a_word(nano, monkeypatch, tm
     assert "猫" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
+def test_json_files_have_names_as_they_are_written(nano, monkeypatch, tmp_path):
+    names = [name.encode() for name in ["猫", *archives.CLASSES[1:]]]
+    content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
+    run = tmp_path / "run"
+    train(monkeypatch, archives.write(tmp_path / "cifar.tar.gz", content), run, "train.epochs=1")
+    script(monkeypatch, eval_script.main, "--weights", run / "best_model.pdparams")
+    for name in ("environment.json", "eval.json"):
+        assert '"猫"' in (run / name).read_text(encoding="utf-8")
+
+
+def test_data_with_other_classes_than_the_weights_were_trained_on_are_refused(home, monkeypatch, tmp_path, capsys):
+    """As many, so that only their names tell; of weights without noted names nothing is known."""
+    names = [name.encode() for name in [*archives.CLASSES[:3], "ant", *archives.CLASSES[4:]]]
+    content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
+    archive = archives.write(tmp_path / "other.tar.gz", content)
+    arguments = ["--weights", "best_model.pdparams", "--output", tmp_path, "-o", f"data.file={archive}"]
+    with pytest.raises(SystemExit):
+        evaluate_in(home, monkeypatch, *arguments)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"data.file: {archive} has other classes than output/tiny_cifar10/best_model.pdparams" in error
+    assert "class 3 is ant, not cat" in error
+    assert not (tmp_path / "eval.json").exists()
+
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, *arguments[2:])
+    noted = {"archive": {"classes": ["ant", "cat"]}}  # another run's
+    (tmp_path / "environment.json").write_text(json.dumps(noted))
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, *arguments[2:])
+
+
 def test_without_a_config_beside_the_weights_tinys_is_used_and_said(home, monkeypatch, tmp_path, capsys):
     shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
     with pytest.raises(SystemExit) as exit:  # tiny's config, micro's weights
@@ -197,7 +228,7 @@ def test_a_given_config_is_the_one_used(home, monkeypatch, tmp_path):
     [
         (["--weights", "none.pdparams"], ["none.pdparams", "neither here nor in output/tiny_cifar10"]),
         (["--weights", "sub/none.pdparams"], ["sub/none.pdparams: no such file of weights"]),
-        (["--weights", "datasets"], ["datasets: not readable"]),
+        (["--weights", "datasets"], ["datasets: no preprocessing.json, so no export"]),
         (["--weights", "best_model.pdparams", "-c", "none.yaml"], ["none.yaml: no such config"]),
         (["--weights", "best_model.pdparams", "-o", "device=gpu"], ["device: gpu"]),
         (["--weights", "best_model.pdparams", "--device", "gpu"], ["device: gpu"]),
