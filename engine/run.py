@@ -108,8 +108,7 @@ def _go_on(state, checkpoints, extending):
     """
     found, damage = checkpoints.newest()
     saved = load(found / resume.REST)
-    _refuse_other_config(saved["about"]["config"], checkpoints.about["config"], extending)
-    _refuse_changes(saved["about"], checkpoints.about)
+    _refuse_changes(saved["about"], checkpoints.about, extending)
     states.restore(state, found)
     if parallel.rank() == 0:
         checkpoints.name_latest(found)  # a kill may have come in between
@@ -141,7 +140,8 @@ def _refuse_other_config(saved, now, extending):
         )
 
 
-def _refuse_changes(saved, now):
+def _refuse_changes(saved, now, extending):
+    _refuse_other_config(saved["config"], now["config"], extending)
     if saved["archive"] != now["archive"]:
         of_folder = ": a picture was added, removed or changed" if now["config"]["data.name"] == FOLDER else ""
         raise UserError(
