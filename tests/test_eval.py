@@ -183,6 +183,16 @@ def test_classes_in_other_letters_are_drawn_without_a_word_and_noted_as_they_are
         assert odd in (run / name).read_text(encoding="utf-8")
 
 
+def test_of_a_class_without_pictures_the_report_says_nothing(home, monkeypatch, tmp_path):
+    archive = archives.write(tmp_path / "nine.tar.gz", archives.members(train=20, test=9))
+    arguments = ["--report", "--output", tmp_path, "-o", f"data.file={archive}"]
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", *arguments)
+    rows = (tmp_path / "report.html").read_text().split("<tr>")
+    of_each = {name: next(row for row in rows if f"<td>{name}</td>" in row) for name in archives.CLASSES}
+    assert [name for name, row in of_each.items() if "–" in row] == ["truck"]
+    assert "%" not in of_each["truck"]
+
+
 def test_data_with_other_classes_than_the_weights_were_trained_on_are_refused(home, monkeypatch, tmp_path, capsys):
     """As many, so that only their names tell; of weights without noted names nothing is known."""
     names = [name.encode() for name in [*archives.CLASSES[:3], "ant", *archives.CLASSES[4:]]]
