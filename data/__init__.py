@@ -29,13 +29,16 @@ __all__ = [
 FOLDER = "folder"  # what is no archive: class sub-folders of pictures
 
 
-def load(file, name="cifar10", holdout=0, side=SIDE):
+def load(file, name="cifar10", holdout=0, side=SIDE, val_only=False):
     """Read a data set: `name` says what `file` is, one of `ARCHIVES` or `FOLDER`, whose pictures are kept at `side`.
+
+    Args:
+        val_only: `train` is not needed, and of a folder has no pictures: decoding them takes long.
 
     Raises:
         DataError: see `data.archive.load` and `data.folder.load`.
     """
-    return folder.load(file, holdout, side) if name == FOLDER else archive.load(file, name, holdout)
+    return folder.load(file, holdout, side, val_only) if name == FOLDER else archive.load(file, name, holdout)
 
 
 def build_train_loader(

@@ -84,7 +84,7 @@ def load(file, name, holdout=0):
     train = _split(file, "training set", layout, layout.train, members, len(classes))
     val = _split(file, "test set", layout, [layout.test], members, len(classes))
     if holdout:
-        kept, held_out = hold_out(file, holdout, len(train))
+        kept, held_out = hold_out(file, holdout, train.labels, classes)
         val = Split(HELD_OUT, train.images[held_out], train.labels[held_out])
         train = Split(KEPT, train.images[kept], train.labels[kept])
     md5 = md5sum(file)

@@ -44,13 +44,23 @@ class Dataset:
     official: bool = False
 
 
-def hold_out(file, count, total):
-    """Choose `count` of `total` training pictures, always the same: -> (those kept, those held out), both in order.
+def hold_out(file, count, labels, classes):
+    """Choose `count` of the training pictures, always the same: -> (those kept, those held out), both in order.
+
+    Args:
+        labels: the classes of all of them, int64 [N]; classes: their names.
 
     Raises:
-        DataError: nothing would be left of `file` to train on.
+        DataError: nothing would be left of `file`, or of one of its classes, to train on.
     """
-    if count >= total:
-        raise DataError(f"data.holdout: {count}, but {file} has {total} training pictures: hold out fewer")
-    order = np.random.RandomState(HOLDOUT_SEED).permutation(total)
-    return np.sort(order[count:]), np.sort(order[:count])
+    if count >= len(labels):
+        raise DataError(f"data.holdout: {count}, but {file} has {len(labels)} training pictures: hold out fewer")
+    order = np.random.RandomState(HOLDOUT_SEED).permutation(len(labels))
+    kept, held_out = np.sort(order[count:]), np.sort(order[:count])
+    lost = np.setdiff1d(labels, labels[kept])
+    if len(lost):
+        raise DataError(
+            f"data.holdout: {count}, which leaves no picture of class {classes[lost[0]]} in {file} to train on (it has "
+            f"{(labels == lost[0]).sum()}): hold out fewer, or add pictures of that class"
+        )
+    return kept, held_out

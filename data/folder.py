@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,19 +15,21 @@ from . import pictures
 from .dataset import HELD_OUT, KEPT, DataError, Dataset, Split, hold_out
 
 TRAIN, VAL = "train", "val"
+HINTS = {TRAIN: "", VAL: "; or set data.holdout=N to validate on N of the training pictures"}
 # What systems leave in folders, beside hidden files.
 LEFT_OUT = {"thumbs.db", "desktop.ini"}
 # Where Linux says how much memory a container has: its control groups' second version, and the first.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def load(folder, holdout, side):
+def load(folder, holdout, side, val_only=False):
     """Read a folder of pictures; the classes are the names of `train`'s sub-folders, in their order.
 
     Args:
         folder: it has train/<class>/*.jpg or .png, and val/ alike.
         holdout: take that many training pictures of a fixed, seeded permutation as `val`; val/ is then not read.
         side: of the middle square that a picture is reduced (or enlarged) to, in pixels.
+        val_only: do not decode the training pictures; `train` then has none, and nothing else is different.
 
     Returns:
         a Dataset with the first picture of each class, by their names, then the second of each, and so on, so that
@@ -46,17 +49,18 @@ def load(folder, holdout, side):
         raise DataError(f"{folder / TRAIN}: one class ({classes[0]}), expected a sub-folder each of two or more")
     names, (train, train_labels) = ("training set", "validation set"), _listed(TRAIN, found, classes)
     if holdout:
-        names, (kept, held_out) = (KEPT, HELD_OUT), hold_out(folder, holdout, len(train))
+        names, (kept, held_out) = (KEPT, HELD_OUT), hold_out(folder, holdout, train_labels, classes)
         val, val_labels = [train[i] for i in held_out], train_labels[held_out]
         train, train_labels = [train[i] for i in kept], train_labels[kept]
     else:
         of_val = _find(folder, VAL)
         _compare(folder, found, of_val)
         val, val_labels = _listed(VAL, of_val, classes)
-    images, md5s = _read(folder, train + val, side)
+    decoded = 0 if val_only else len(train)
+    images, md5s = _read(folder, train + val, side, decoded + len(val))
     return Dataset(
-        Split(names[0], images[: len(train)], train_labels),
-        Split(names[1], images[len(train) :], val_labels),
+        Split(names[0], images[:decoded], train_labels[:decoded]),
+        Split(names[1], images[decoded:], val_labels),
         [_text(name) for name in classes],
         _md5_of_all(train + val, md5s),
     )
@@ -66,11 +70,13 @@ def _find(folder, split):
     """Return what lies in a split's folder, {class: names of its pictures}, both in order."""
     top = folder / split
     if not os.path.isdir(top):
-        hint = "" if split == TRAIN else "; or set data.holdout=N to validate on N of the training pictures"
-        raise DataError(f"{top}: no such folder, expected a sub-folder for each class in it{hint}")
+        what = "not a folder" if os.path.exists(top) else "no such folder"
+        raise DataError(f"{top}: {what}, expected one with a sub-folder for each class{HINTS[split]}")
     found = {}
     for name in _names(top):
         place = top / name
+        if not os.path.exists(place):
+            raise DataError(f"{place}: a link that leads nowhere, expected the folder of a class: mend or remove it")
         if not os.path.isdir(place):
             raise DataError(f"{place}: lies beside the folders of the classes: move it into one of them, or away")
         found[name] = _names(place)
@@ -85,7 +91,7 @@ def _find(folder, split):
         if not found[name]:
             raise DataError(f"{place}: no pictures in the folder of this class: add some, or remove the class")
     if not found:
-        raise DataError(f"{top}: no folders of classes, expected {split}/<class>/ with JPEG or PNG files")
+        raise DataError(f"{top}: no folders of classes, expected {split}/<class>/ with JPEG or PNG files{HINTS[split]}")
     return found
 
 
@@ -97,6 +103,16 @@ def _names(folder):
 
 
 def _compare(folder, of_train, of_val):
+    """Refuse classes that are not in both splits; names that only look the same come of systems that compose letters
+    differently."""
+    of_both = {unicodedata.normalize("NFC", name): name for name in of_train}
+    for name in of_val:
+        twin = of_both.get(unicodedata.normalize("NFC", name), name)
+        if name not in of_train and twin != name:
+            raise DataError(
+                f"{folder / VAL / name}: looks like {folder / TRAIN / twin}, but its letters are composed in another "
+                "way (Unicode's NFC and NFD): rename one as the other"
+            )
     for name in of_train:
         if name not in of_val:
             raise DataError(f"{folder / VAL / name}: missing, but {folder / TRAIN / name} is a class: add its pictures")
@@ -112,22 +128,24 @@ def _listed(split, found, classes):
     return files, np.array([label for _, label in order], np.int64)
 
 
-def _read(folder, files, side):
-    """Decode all pictures in threads: -> uint8 [N, side, side, 3], and the MD5 of each file."""
-    images, errors = _room(folder, len(files), side), {}
+def _read(folder, files, side, count):
+    """Read files in threads, decode the last `count`: -> uint8 [count, side, side, 3], and the MD5 of each file."""
+    images, errors = _room(folder, count, side), {}
 
     def read(i):
         file = folder / files[i]
         try:
-            images[i] = pictures.to_side(pictures.read(file), side)
-            return hashlib.md5(file.read_bytes()).hexdigest()
+            content = pictures.content(file)
+            if (place := i - len(files) + count) >= 0:
+                images[place] = pictures.to_side(pictures.decode(content, file), side)
+            return hashlib.md5(content).hexdigest()
         except DataError as error:
             errors[i] = str(error)
-        except OSError as error:
-            errors[i] = f"{file}: not readable ({error.strerror})"
 
     # Filters of warnings are the process's: a thread that undoes its own would undo another's, too.
-    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
+    # As many as there are cores: each holds a picture as large as it is in its file.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores) as threads:
         warnings.simplefilter("ignore")
         # A bar on a terminal only: a large folder takes minutes.
         md5s = list(tqdm(threads.map(read, range(len(files))), "pictures", len(files), leave=False, disable=None))

@@ -1,5 +1,6 @@
 """Pictures in files of any kind and size, as the arrays that the rest works on."""
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -15,35 +16,49 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read(file):
-    """Read a JPEG or PNG of any mode, turned as its EXIF data says, transparency over white.
+    """Read a picture: `decode` of a file's `content`."""
+    return decode(content(file), file)
 
-    Of several pictures in a file it is the first.
+
+def content(file):
+    """Return the bytes of a picture's file; DataError if it is missing or cannot be read."""
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise DataError(f"{file}: not a file, expected a JPEG or PNG")
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such picture") from None
+    except OSError as error:
+        raise DataError(f"{file}: not readable ({error.strerror})") from error
+
+
+def decode(content, file):
+    """Decode a JPEG or PNG of any mode, turned as its EXIF data says, transparency over white.
+
+    Args:
+        content: bytes; of several pictures in them it is the first.
+        file: how errors call it.
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: the file is missing, damaged, no picture, or has more pixels than Pillow opens (179 million).
+        DataError: it is damaged, no picture, or has more pixels than Pillow opens (179 million).
     """
-    if os.path.exists(file) and not os.path.isfile(file):
-        raise DataError(f"{file}: not a file, expected a JPEG or PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF data and large sizes: a picture is read or refused
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.verify()  # the check sums of a PNG, at which decoding does not look
-            with Image.open(file, formats=FORMATS) as image:
-                return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such picture") from None
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                ImageOps.exif_transpose(image, in_place=True)  # else it copies what is not to be turned
+                return np.asarray(_as_rgb(image))
     except UnidentifiedImageError:
         raise DataError(f"{file}: not a picture that can be read, expected JPEG or PNG") from None
     except Image.DecompressionBombError:
         most = 2 * Image.MAX_IMAGE_PIXELS
         raise DataError(f"{file}: too large, expected at most {most:,} pixels: make it smaller") from None
     except Exception as error:  # a damaged file can make Pillow stumble over anything
-        if isinstance(error, OSError) and error.errno:  # the system's, not Pillow's
-            raise DataError(f"{file}: not readable ({error.strerror})") from error
         raise DataError(f"{file}: a damaged picture ({error})") from error
 
 
@@ -82,7 +97,10 @@ def _in_folder(folder):
         raise DataError(f"{folder}: not readable ({error.strerror})") from error
     files = [folder / name for name in names if not os.path.isdir(folder / name)]
     if not files:
-        raise DataError(f"{folder}: no pictures in this folder, expected files named {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{folder}: no pictures in this folder (its sub-folders are left out), expected files named "
+            f"{', '.join(SUFFIXES)}"
+        )
     return files
 
 
@@ -94,4 +112,4 @@ def _as_rgb(image):
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

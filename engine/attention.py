@@ -8,6 +8,7 @@ from .attention_figures import lsa_figure, places, rollout_figure, rsa_figure
 from .errors import UserError
 from .exported import Exported
 from .files import writing_into
+from .plots import as_png
 
 
 def show_attention(trained, name, folder, region=None, encoder="last", heads=False):
@@ -55,7 +56,7 @@ def show_attention(trained, name, folder, region=None, encoder="last", heads=Fal
     }
     with writing_into(folder) as folder:
         for file, figure in figures.items():
-            figure.savefig(folder / file, bbox_inches="tight")
+            (folder / file).write_bytes(as_png(figure, bbox_inches="tight"))
     return [folder / file for file in figures], [*([note] if note else []), f"{name}: {outlined}; {prediction}"]
 
 

@@ -16,8 +16,11 @@ from .mixing import Mixing
 from .state import new_state
 
 
-def build_dataset(config):
+def build_dataset(config, val_only=False):
     """Load the data (downloading an archive first if the config says so) and hold it against the config.
+
+    Args:
+        val_only: `train` is not needed; see `data.load`.
 
     Raises:
         UserError: the data cannot be used, or has another number of classes than the model.
@@ -28,7 +31,7 @@ def build_dataset(config):
     try:
         if config.data.download and not Path(file).exists():
             download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
-        dataset = data.load(file, name, config.data.holdout, kept_at)
+        dataset = data.load(file, name, config.data.holdout, kept_at, val_only)
     except data.DataError as error:
         raise UserError(str(error)) from error
     if len(dataset.classes) != config.model.num_classes:

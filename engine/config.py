@@ -81,8 +81,8 @@ class DataConfig:
         "pictures a batch; the last partial batch of an epoch is dropped in training", low=1, below=100_000
     )
     num_workers: int = option(
-        "workers (`host`: processes; `fast`: threads, on a GPU for RandAugment alone); 0 works in the main one; "
-        "changes no picture",
+        "workers (`host`: processes; `fast`: threads, on a GPU for RandAugment and for splits over 1 GiB); 0 works in "
+        "the main one; changes no picture",
         low=0,
         below=257,
         free=True,

@@ -9,6 +9,7 @@ import paddle
 import paddle.nn.functional as F
 
 from . import build, figures, trained as trained_models
+from .errors import UserError
 from .files import replace, writing_into
 from .history import HISTORY, read_history
 from .output import EVALUATION, REPORT
@@ -38,7 +39,8 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
         UserError: device, data, weights or output folder cannot be used.
     """
     trained = trained_models.load(weights, config)
-    dataset = build.build_dataset(config)
+    dataset = build.build_dataset(config, val_only=True)
+    _refuse_other_classes(trained, dataset)
     loader = build.build_val_loader(config, dataset)
     history = trained.weights.parent / HISTORY
     points = read_history(history) if report and history.exists() else []
@@ -70,7 +72,7 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
         name: as_png(figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
         for name in (figures.OF_PREDICTIONS if report else ["predictions"])
     }
-    contents = {EVALUATION: json.dumps(measured, indent=2, allow_nan=False) + "\n"}
+    contents = {EVALUATION: json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"}
     contents |= {figures.FILES[name]: png for name, png in pngs.items()}
     if report:
         curves = {CURVES[name]: as_png(figure) for name, figure in draw_curves(points).items()} if points else {}
@@ -79,6 +81,19 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
     with writing_into(output) as output:
         replace({output / name: partial(_write, content) for name, content in contents.items()})
     return measured
+
+
+def _refuse_other_classes(trained, dataset):
+    """The model's outputs stand for the classes of its training; names noted in another number are not those."""
+    noted = trained.noted_classes
+    if noted is None or len(noted) != len(dataset.classes):
+        return
+    for i, (before, now) in enumerate(zip(noted, dataset.classes, strict=True)):
+        if before != now:
+            raise UserError(
+                f"data.file: {trained.config.data.file} has other classes than {trained.weights} were trained on: "
+                f"class {i} is {now}, not {before}: give data with those classes"
+            )
 
 
 def _write(content, path):

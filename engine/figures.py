@@ -1,5 +1,7 @@
 """Figures of what a model makes of pictures: grids, confusion matrix, quality of each class, reliability."""
 
+import unicodedata
+
 import matplotlib
 import numpy as np
 from matplotlib import font_manager
@@ -8,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 GRID = 18  # pictures in a grid, as in the notebook
 LARGE, NAMED = 25, 120  # classes at most that an axis has room to name: as large as the rest, and at all
-OVER_PICTURE = 14  # letters of a class's name beside "(true: )" or a percentage
+OVER_PICTURE = 14  # the width of a class's name beside "(true: )" or a percentage
 # Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
 
@@ -17,9 +19,21 @@ _installed = font_manager.get_font_names()
 matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CJK if name in _installed)]
 
 
+def width(text):
+    """Return how wide a text is in letters; those of Chinese, Japanese and Korean are as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def short(name, most=20):
-    """Return a name so that it fits over a picture: the middle of a long one is left out."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+    """Return a name so that it fits over a picture, `most` wide: the middle of a wider one is left out."""
+    if width(name) <= most:
+        return name
+    head = tail = name
+    while width(head) > most // 2 - 1:
+        head = head[:-1]
+    while width(tail) > most // 2:
+        tail = tail[1:]
+    return f"{head}…{tail}"
 
 
 def picture_grid(images, titles, correct=None, columns=6):
@@ -59,7 +73,7 @@ def mistakes_grid(predictions, images, classes):
 
 def confusion_matrix(predictions, images, classes):
     """Draw the confusion matrix: as colour the share of the true class's pictures, and of few classes the counts."""
-    counts, names = predictions.confusion(), _names(classes)
+    counts, names = predictions.confusion(), [short(name) for name in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(classes) <= LARGE
     side = 3 + 0.45 * min(len(classes), LARGE)
@@ -67,7 +81,7 @@ def confusion_matrix(predictions, images, classes):
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    if names:
+    if len(classes) <= NAMED:
         turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
         axes.set_xticks(range(len(names)), names, parse_math=False, **turned, **_size(classes))
         axes.set_yticks(range(len(names)), names, parse_math=False, **_size(classes))
@@ -83,21 +97,25 @@ def confusion_matrix(predictions, images, classes):
 
 
 def class_quality(predictions, images, classes):
-    """Draw precision, recall and F1 of each class, the worst F1 at the bottom."""
-    of_each = predictions.per_class()
-    order = sorted(range(len(classes)), key=lambda i: of_each[i].f1)
-    names = _names([classes[i] for i in order])
-    figure = Figure(figsize=(8, 1.5 + _height(len(classes))), dpi=100, layout="constrained")
+    """Draw precision, recall and F1 of each class, the worst F1 at the bottom, or of too many classes the worst.
+
+    A class without pictures has a dash in their place, at the top.
+    """
+    of_each, title = predictions.per_class(), "Each class"
+    order = sorted(range(len(classes)), key=lambda i: (not of_each[i].images, of_each[i].f1))
+    if len(classes) > NAMED:
+        order, title = order[:LARGE], f"The {LARGE} of {len(classes)} classes with the worst F1"
+    names, measured = [short(classes[i]) for i in order], [of_each[i] for i in order if of_each[i].images]
+    figure = Figure(figsize=(8, 1.5 + _height(len(order))), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    rows, marker = np.arange(len(order)), 5 if len(order) <= LARGE else 3
-    axes.barh(rows, [of_each[i].f1 for i in order], color="lightsteelblue", label="F1")
-    axes.plot([of_each[i].precision for i in order], rows, "o", color="tab:blue", markersize=marker, label="precision")
-    axes.plot([of_each[i].recall for i in order], rows, "D", color="tab:orange", markersize=marker, label="recall")
-    if names:
-        axes.set_yticks(rows, names, parse_math=False, **_size(classes))
-    else:
-        axes.set(yticks=[], ylabel="classes, by their F1")
-    axes.set(title="Each class", xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
+    rows, marker = np.arange(len(measured)), 5 if len(order) <= LARGE else 3
+    axes.barh(rows, [quality.f1 for quality in measured], color="lightsteelblue", label="F1")
+    axes.plot([x.precision for x in measured], rows, "o", color="tab:blue", markersize=marker, label="precision")
+    axes.plot([x.recall for x in measured], rows, "D", color="tab:orange", markersize=marker, label="recall")
+    for row in range(len(measured), len(order)):
+        axes.text(0.01, row, "– (no pictures)", va="center", **_size(order))
+    axes.set_yticks(range(len(order)), names, parse_math=False, **_size(order))
+    axes.set(title=title, xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -143,13 +161,9 @@ ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
 
 
 def _height(classes):
-    """Inches for a row a class: enough to name it, or where there are too many as much as for the most."""
-    return 0.3 * min(classes, LARGE) + 0.06 * (min(classes, NAMED) - min(classes, LARGE))
+    """Inches for a row a class, enough to name it."""
+    return 0.3 * min(classes, LARGE) + 0.06 * (classes - min(classes, LARGE))
 
 
 def _size(classes):
     return {} if len(classes) <= LARGE else {"fontsize": 6}
-
-
-def _names(classes):
-    return [short(name) for name in classes] if len(classes) <= NAMED else None

@@ -112,7 +112,7 @@ class Output:
             noted = {**before, "resumed_on": [*before.get("resumed_on", []), here]}
         try:
             files.replace_text(self.folder / CONFIG, configs.dump(config))
-            files.replace_text(file, json.dumps(noted, indent=2) + "\n")
+            files.replace_text(file, json.dumps(noted, indent=2, ensure_ascii=False) + "\n")
         except OSError as error:
             raise self._unusable(error) from error
         return _flat(here)

@@ -73,11 +73,11 @@ def as_image(figure):
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
-def as_png(figure):
-    """Render a figure: -> the bytes of a PNG."""
+def as_png(figure, **how):
+    """Render a figure, `how` as matplotlib's `savefig` takes it: -> the bytes of a PNG."""
     stream = io.BytesIO()
     with _any_letters():
-        figure.savefig(stream, format="png")
+        figure.savefig(stream, format="png", **how)
     return stream.getvalue()
 
 

@@ -14,7 +14,7 @@ from . import figures, files, plots
 BATCH = 64  # pictures that are read, and go through the model, at a time
 DOCUMENT, DRAWING = "predictions.json", "predictions.png"
 DRAWN = 36  # pictures in the grid at most
-COLUMN = 40  # characters up to which the lines' column of names grows
+COLUMN = 40  # letters up to which the lines' column of names grows
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,32 @@ def predict(trained, names, classes, top=5):
                 yield Prediction(name, images[i], _likeliest(probabilities[i], classes, top))
 
 
-def as_json(answers):
-    """Return predictions as one JSON document: what the readable pictures are, and why the others are not read."""
+def as_json(answers, ensure_ascii=True):
+    """Return predictions as one JSON document: what the readable pictures are, and why the others are not read.
+
+    ensure_ascii: write other letters as their escapes, as any terminal can.
+    """
     read = [{"picture": x.picture, "top": x.top} for x in answers if isinstance(x, Prediction)]
     errors = [{"picture": x.picture, "error": x.error} for x in answers if isinstance(x, Skipped)]
-    return json.dumps({"predictions": read, "errors": errors}, indent=2)
+    return json.dumps({"predictions": read, "errors": errors}, indent=2, ensure_ascii=ensure_ascii)
 
 
 def columns(names, classes):
     """Return how wide the columns of pictures and classes have to be."""
-    return min(COLUMN, max(len(printable(str(name))) for name in names)), max(map(len, map(printable, classes)))
+    of_pictures, of_classes = (max(figures.width(printable(str(x))) for x in texts) for texts in (names, classes))
+    return min(COLUMN, of_pictures), of_classes
 
 
 def as_line(prediction, widths):
     """Return a prediction as a line of columns: picture, likeliest class, the others."""
     first, *others = [(printable(guess["class"]), f"{guess['probability']:.1%}") for guess in prediction.top]
     rest = ", ".join(" ".join(guess) for guess in others)
-    return f"{printable(prediction.picture):{widths[0]}}  {first[0]:{widths[1]}}  {first[1]:>6}  {rest}".rstrip()
+    picture, likeliest = map(_padded, (printable(prediction.picture), first[0]), widths)
+    return f"{picture}  {likeliest}  {first[1]:>6}  {rest}".rstrip()
+
+
+def _padded(text, width):
+    return text + " " * (width - figures.width(text))
 
 
 def printable(text):
@@ -101,7 +110,7 @@ def write(answers, output):
     """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
     written, predictions = [Path(output) / DOCUMENT], [x for x in answers if isinstance(x, Prediction)][:DRAWN]
     with files.writing_into(output):
-        files.replace_text(written[0], as_json(answers) + "\n")
+        files.replace_text(written[0], as_json(answers, ensure_ascii=False) + "\n")
         if predictions:
             written.append(Path(output) / DRAWING)
             written[-1].write_bytes(plots.as_png(grid(predictions)))

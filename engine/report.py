@@ -5,6 +5,8 @@ import datetime
 
 import jinja2
 
+from data import FOLDER
+
 from . import config as configs
 from .output import read_environments
 from .runtime import PROJECT
@@ -33,8 +35,8 @@ def report(measured, config, pngs, curves, trained_in):
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
         figures={name: (TITLES[name], _embedded(png)) for name, png in pngs.items()},
         curves=[_embedded(png) for png in curves],
-        evaluated_with={key.replace("archive", "data"): value for key, value in measured["provenance"].items()},
-        trained_with=read_environments(trained_in),
+        evaluated_with=_said({key.replace("archive", "data"): x for key, x in measured["provenance"].items()}),
+        trained_with=[_said(facts) for facts in read_environments(trained_in)],
         config=configs.dump(config),
         written=f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
     )
@@ -50,6 +52,12 @@ def _headline(measured):
         "pictures a second": f"{measured['images_per_second']:.0f}",
         "the model alone": f"{measured['model_images_per_second']:.0f} a second",
     }
+
+
+def _said(facts):
+    """Return facts without what means nothing: one's own pictures have no official archive."""
+    own = facts.get("data_name") == FOLDER
+    return {key: value for key, value in facts.items() if not (own and key.endswith("official"))}
 
 
 def _embedded(png):

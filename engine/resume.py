@@ -6,6 +6,7 @@ or not at all. `latest.pdparams`, `latest.pdopt`, `latest.pdstates` and `latest.
 links) of the newest one's files.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import paddle
 
-from .checkpoint import CheckpointError
+from .checkpoint import CheckpointError, load
 from .files import sha256sum, size, sync
 
 FOLDER = "checkpoints"
@@ -92,6 +93,13 @@ class Checkpoints:
                 "copy back a whole one, or start anew with -o output_dir=NEW"
             )
         raise CheckpointError(f"{self.output} holds no checkpoint to resume from: start with -c CONFIG")
+
+    def told(self):
+        """Return `about` of the newest checkpoint that can be read, which takes no time; None where there is none."""
+        for candidate in self.candidates():
+            with contextlib.suppress(CheckpointError):
+                return load(candidate / REST).get("about")
+        return None
 
     def name_latest(self, checkpoint):
         """Make `latest.*` the second names of a checkpoint's files.

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 
-from data import DataError
+from data import FOLDER, DataError
 
 from . import build, config as configs, parallel, pretrained, resume, state as states
 from .checkpoint import CheckpointError, load
@@ -30,6 +30,8 @@ def train(config, *, overwrite=False, resuming=False, extending=False):
     """
     output, writes = Output(config.output_dir), parallel.rank() == 0
     output.check_resumable() if resuming else output.check(overwrite)
+    if resuming and (told := resume.Checkpoints(output.folder).told()):  # reading the data can take minutes
+        _refuse_other_config(told["config"], configs.flatten(config), extending)
     device = select_device(config.device)
     if config.train.deterministic:
         make_deterministic()
@@ -119,10 +121,10 @@ def _go_on(state, checkpoints, extending):
     return [*warnings, done], saved["records"]
 
 
-def _refuse_changes(saved, now, extending):
+def _refuse_other_config(saved, now, extending):
     options = configs.options()
-    for key, value in now["config"].items():
-        before = saved["config"].get(key, options[key].default)  # a run older than the option did as its default does
+    for key, value in now.items():
+        before = saved.get(key, options[key].default)  # a run older than the option did as its default does
         if before == value or options[key].metadata["free"]:
             continue
         if key == "train.epochs" and value > before:
@@ -136,10 +138,15 @@ def _refuse_changes(saved, now, extending):
             f"{key}: {value}, but the run was started with {before}, and that decides its numbers: "
             f"give {key}={before}, or start another run with -o output_dir=NEW"
         )
+
+
+def _refuse_changes(saved, now, extending):
+    _refuse_other_config(saved["config"], now["config"], extending)
     if saved["archive"] != now["archive"]:
+        of_folder = ": a picture was added, removed or changed" if now["config"]["data.name"] == FOLDER else ""
         raise UserError(
             f"data.file: {now['config']['data.file']} is not the data that the run was started with "
-            f"(MD5 {saved['archive']}, not {now['archive']}): give that"
+            f"(MD5 {saved['archive']}, not {now['archive']}{of_folder}): give that"
         )
     if saved["processes"] != now["processes"]:
         raise UserError(

@@ -40,8 +40,8 @@ class Trained:
 
     @cached_property
     def dataset(self):
-        """The config's data set; UserError if it cannot be used."""
-        return build.build_dataset(self.config)
+        """The config's data set, of which only `val` is needed; UserError if it cannot be used."""
+        return build.build_dataset(self.config, val_only=True)
 
     def class_names(self):
         """Return the names of the classes, and a line that says so where they had to be made up.

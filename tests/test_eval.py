@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import paddle
 import pytest
+from test_tools import tool
 from test_train import MICRO, script, train
 
 import eval as eval_script
@@ -165,14 +166,52 @@ def test_a_folder_may_have_a_name_that_is_not_utf8(home, monkeypatch, tmp_path, 
     assert json.loads((folder / "eval.json").read_text())["images"] == 21
 
 
-def test_classes_in_other_letters_are_drawn_without_a_word(nano, monkeypatch, tmp_path, recwarn):
-    names = [name.encode() for name in ["猫", *archives.CLASSES[1:]]]
-    content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
-    archive = archives.write(tmp_path / "cifar.tar.gz", content)
-    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1")
-    script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams", "--report")
+def test_classes_in_other_letters_are_drawn_without_a_word_and_noted_as_they_are(nano, monkeypatch, tmp_path, recwarn):
+    odd = "\u732b\U00013000"  # a cat, and a hieroglyph that hardly a font has
+    content = archives.members(train=20, test=21)
+    content["batches.meta"] = {b"label_names": [name.encode() for name in [odd, *archives.CLASSES[1:]]]}
+    archive, run = archives.write(tmp_path / "cifar.tar.gz", content), tmp_path / "run"
+    train(monkeypatch, archive, run, "train.epochs=1")
+    weights = run / "best_model.pdparams"
+    script(monkeypatch, eval_script.main, "--weights", weights, "--report")
+    always_the_first = paddle.to_tensor(99 * np.eye(10, dtype="float32")[0])
+    paddle.save({**checkpoint.load(weights), "head.bias": always_the_first}, str(weights))
+    tool(monkeypatch, "show_attention.py", "--weights", weights, "val:0")
+    tool(monkeypatch, "show_augmentation.py", "-c", run / "config.yaml", "--epochs", 1, "--output", run)
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
-    assert "猫" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    for name in ("report.html", "environment.json", "eval.json"):
+        assert odd in (run / name).read_text(encoding="utf-8")
+
+
+def test_of_a_class_without_pictures_the_report_says_nothing(home, monkeypatch, tmp_path):
+    archive = archives.write(tmp_path / "nine.tar.gz", archives.members(train=20, test=9))
+    arguments = ["--report", "--output", tmp_path, "-o", f"data.file={archive}"]
+    evaluate_in(home, monkeypatch, "--weights", "best_model.pdparams", *arguments)
+    rows = (tmp_path / "report.html").read_text().split("<tr>")
+    of_each = {name: next(row for row in rows if f"<td>{name}</td>" in row) for name in archives.CLASSES}
+    assert [name for name, row in of_each.items() if "–" in row] == ["truck"]
+    assert "%" not in of_each["truck"]
+
+
+def test_data_with_other_classes_than_the_weights_were_trained_on_are_refused(home, monkeypatch, tmp_path, capsys):
+    """As many, so that only their names tell; of weights without noted names nothing is known."""
+    names = [name.encode() for name in [*archives.CLASSES[:3], "ant", *archives.CLASSES[4:]]]
+    content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
+    archive = archives.write(tmp_path / "other.tar.gz", content)
+    arguments = ["--weights", "best_model.pdparams", "--output", tmp_path, "-o", f"data.file={archive}"]
+    with pytest.raises(SystemExit):
+        evaluate_in(home, monkeypatch, *arguments)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"data.file: {archive} has other classes than output/tiny_cifar10/best_model.pdparams" in error
+    assert "class 3 is ant, not cat" in error
+    assert not (tmp_path / "eval.json").exists()
+
+    shutil.copy(home / "output/tiny_cifar10/best_model.pdparams", tmp_path / "w.pdparams")
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, *arguments[2:])
+    noted = {"archive": {"classes": ["ant", "cat"]}}  # another run's
+    (tmp_path / "environment.json").write_text(json.dumps(noted))
+    evaluate_in(home, monkeypatch, "--weights", tmp_path / "w.pdparams", "-c", MICRO, *arguments[2:])
 
 
 def test_without_a_config_beside_the_weights_tinys_is_used_and_said(home, monkeypatch, tmp_path, capsys):
@@ -197,7 +236,7 @@ def test_a_given_config_is_the_one_used(home, monkeypatch, tmp_path):
     [
         (["--weights", "none.pdparams"], ["none.pdparams", "neither here nor in output/tiny_cifar10"]),
         (["--weights", "sub/none.pdparams"], ["sub/none.pdparams: no such file of weights"]),
-        (["--weights", "datasets"], ["datasets: not readable"]),
+        (["--weights", "datasets"], ["datasets: no preprocessing.json, so no export"]),
         (["--weights", "best_model.pdparams", "-c", "none.yaml"], ["none.yaml: no such config"]),
         (["--weights", "best_model.pdparams", "-o", "device=gpu"], ["device: gpu"]),
         (["--weights", "best_model.pdparams", "--device", "gpu"], ["device: gpu"]),

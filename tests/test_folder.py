@@ -9,6 +9,7 @@ import runpy
 import shutil
 import signal
 import sys
+import time
 import warnings
 
 import archives
@@ -121,6 +122,29 @@ def test_holdout_needs_no_validation_folder_and_holds_out_what_it_does_of_an_arc
         data.load(alone, "folder", holdout=100)
 
 
+@pytest.mark.parametrize("name", ["folder", "cifar10"])
+def test_holdout_leaves_each_class_something_to_train_on(name, tmp_path):
+    file = archives.of(name, tmp_path)
+    classes = CLASSES if name == "folder" else archives.CLASSES
+    assert len(set(data.load(file, name, holdout=50).train.labels)) == 10
+    with pytest.raises(data.DataError) as error:
+        data.load(file, name, holdout=95)
+    lost = re.search(r"data\.holdout: 95, which leaves no picture of class (\w+) in .* \(it has 10\)", str(error.value))
+    assert lost[1] in classes
+
+
+@pytest.mark.parametrize("holdout", [0, 30])
+def test_where_only_val_is_asked_for_the_training_pictures_are_not_decoded(whole, monkeypatch, holdout):
+    both = data.load(whole, "folder", holdout)
+    decoded = []
+    monkeypatch.setattr(pictures, "decode", lambda *what, of=pictures.decode: decoded.append(what[1]) or of(*what))
+    alone = data.load(whole, "folder", holdout, val_only=True)
+    np.testing.assert_array_equal(alone.val.images, both.val.images)
+    np.testing.assert_array_equal(alone.val.labels, both.val.labels)
+    assert (alone.md5, alone.classes, len(alone.train)) == (both.md5, both.classes, 0)
+    assert len(decoded) == len(both.val)
+
+
 def spoil(folder, change):
     """Change a folder; `change` is a line of Python about `train` and `val`."""
     names = {"folder": folder, "train": folder / "train", "val": folder / "val", "shutil": shutil, "os": os}
@@ -137,7 +161,9 @@ ONE_PIXEL = "Image.new('RGB', (1, 1)).save"
         ("shutil.rmtree(folder); folder.touch()", "", ["data.file: ", "is not a folder"]),
         ("shutil.rmtree(train)", "train", ["no such folder"]),
         ("shutil.rmtree(val)", "val", ["no such folder", "data.holdout=N"]),
-        ("shutil.rmtree(val); val.touch()", "val", ["no such folder"]),
+        ("shutil.rmtree(val); val.touch()", "val", ["not a folder", "data.holdout=N"]),
+        ("shutil.rmtree(val); val.mkdir()", "val", ["no folders of classes", "data.holdout=N"]),
+        ("os.symlink('nowhere', val / 'x')", "val/x", ["a link that leads nowhere"]),
         ("shutil.rmtree(train); train.mkdir()", "train", ["no folders of classes"]),
         ("[shutil.rmtree(train / x) for x in os.listdir(train) if x != 'cat']", "train", ["one class (cat)"]),
         ("shutil.rmtree(val / 'cat')", "val/cat", ["missing", "train/cat is a class"]),
@@ -166,7 +192,33 @@ def test_a_folder_that_is_not_in_order_is_refused_in_one_line_that_names_the_pla
     assert all(word in message for word in words), message
 
 
-def test_of_several_broken_pictures_the_first_is_named_and_the_others_counted(folder):
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_classes_that_only_look_the_same_are_told_so(folder, split):
+    """macOS takes letters apart (NFD) that others keep together (NFC)."""
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    for name in ("train", "val"):
+        (folder / name / "cat").rename(folder / name / (apart if name == split else composed))
+    with pytest.raises(data.DataError, match=r"val/caf.*: looks like .*train/caf.*NFC and NFD.*: rename one"):
+        data.load(folder, "folder")
+
+
+def test_a_picture_may_be_named_in_capitals(folder):
+    for split in ("train", "val"):
+        Image.new("RGB", (32, 32)).save(folder / split / "cat" / "0.JPG", "JPEG")
+        Image.new("RGB", (32, 32)).save(folder / split / "cat" / "1.Png", "PNG")
+    dataset = data.load(folder, "folder")
+    assert (len(dataset.train), len(dataset.val)) == (102, 22)
+
+
+def test_of_several_broken_pictures_the_first_is_named_and_the_others_counted(folder, monkeypatch):
+    """The first in order, which is not the first that is found."""
+
+    def content(file, read=pictures.content):
+        time.sleep(0.3 if file.parts[-3:] == ("train", "cat", "001.png") else 0)
+        return read(file)
+
+    monkeypatch.setattr(pictures, "content", content)
+    monkeypatch.setattr(folders.os, "sched_getaffinity", lambda process: range(4), raising=False)
     for name in ("train/dog/003.png", "train/cat/001.png", "val/cat/000.png"):
         (folder / name).write_text("no picture")
     with pytest.raises(data.DataError, match=r"train/cat/001\.png: .*; 2 more cannot be read either$"):
@@ -183,10 +235,18 @@ def test_a_folder_that_may_not_be_read_is_said_so(folder, monkeypatch):
 
 
 def test_pictures_that_memory_cannot_hold_are_refused_before_they_are_read(whole, monkeypatch):
-    monkeypatch.setattr(pictures, "read", None)
-    with pytest.raises(data.DataError, match=r"120 pictures of 4000000 x 4000000 take 5,760,000\.0 GB, and this mach"):
-        data.load(whole, "folder", side=4_000_000)
+    needed = 120 * 32 * 32 * 3
+    monkeypatch.setattr(folders, "_memory", lambda: needed)
+    assert len(data.load(whole, "folder").train) == 100
+    monkeypatch.setattr(folders, "_memory", lambda: needed - 1)
+    assert len(data.load(whole, "folder", val_only=True).val) == 20
+    monkeypatch.setattr(pictures, "content", None)
+    with pytest.raises(data.DataError, match=r"120 pictures of 32 x 32 take 0\.0 GB, and this machine has 0\.0 GB"):
+        data.load(whole, "folder")
+    monkeypatch.undo()
     assert 1e9 < folders._memory() < 1e14
+    with pytest.raises(data.DataError, match=r"120 pictures of 4000000 x 4000000 take 5,760,000\.0 GB"):
+        data.load(whole, "folder", side=4_000_000)
 
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
@@ -368,14 +428,25 @@ def test_a_run_does_not_go_on_when_a_picture_has_changed(stopped, monkeypatch, c
         resume(monkeypatch, output)
     error = capsys.readouterr().err
     assert f"data.file: {copy} is not the data that the run was started with" in error
+    assert "a picture was added, removed or changed" in error
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("change", ["data.side=16", "data.name=cifar10"])
-def test_what_the_pictures_become_may_not_change_on_the_way(stopped, monkeypatch, capsys, change):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("data.side=16", "data.side: 16, but the run was started with 32"),
+        ("data.name=cifar10", "data.name: cifar10, but the run was started with folder"),
+        ("model.num_classes=3", "model.num_classes: 3, but the run was started with 10"),
+    ],
+)
+def test_what_the_pictures_become_may_not_change_on_the_way(stopped, monkeypatch, capsys, change, words):
+    monkeypatch.setattr(pictures, "content", None)  # it is said before they are read
     with pytest.raises(SystemExit):
         resume(monkeypatch, stopped[0], "-o", change)
-    assert re.search("data.side: 16, but the run was started with 32|set data.name=folder", capsys.readouterr().err)
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
 
 
 def test_a_run_older_than_data_name_goes_on(trained, twins, tmp_path, monkeypatch):
@@ -415,6 +486,8 @@ def test_everything_after_training_works_on(what, trained, twins, tmp_path, monk
     report = (run / "report.html").read_text()
     assert f"<td>{classes[-1]}</td>" in report
     assert measured["provenance"]["archive_md5"] in report
+    assert f'<td class="number">{len(classes) - 1}</td><td>{classes[-1]}</td>' in report
+    assert ("official" in report) == (what != "folder")
 
     files = [twins[1] / "val" / "cat" / "000.png", "val:3"]
     tool(monkeypatch, "predict.py", "--weights", weights, "--json", *files)
@@ -440,7 +513,7 @@ def test_a_file_and_the_same_picture_of_the_data_are_predicted_alike(trained, tw
 @pytest.mark.parametrize("side", [16, 48])
 def test_a_file_becomes_what_the_same_picture_of_the_data_is(twins, side):
     config = configs.load(MICRO, [f"data.file={twins[1]}", "data.name=folder", f"data.side={side}"])
-    trained = trained_models.Trained(None, None, "cpu", config, None, None)
+    trained = trained_models.Trained(None, None, "cpu", config, None, None, None)
     file = twins[1] / "val" / CLASSES[1] / "000.png"
     assert trained.picture(file).shape == (side, side, 3)
     np.testing.assert_array_equal(trained.picture(file), trained.picture("val:1"))

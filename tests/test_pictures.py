@@ -199,7 +199,7 @@ def test_no_altered_byte_is_more_than_a_damaged_picture(write):
 
 @pytest.mark.parametrize("error", [AttributeError, struct.error, TypeError, MemoryError, ZeroDivisionError])
 def test_an_error_of_any_kind_in_pillow_is_a_damaged_picture(error, write, monkeypatch):
-    monkeypatch.setattr(pictures.ImageOps, "exif_transpose", lambda image: (_ for _ in ()).throw(error("odd")))
+    monkeypatch.setattr(pictures.ImageOps, "exif_transpose", lambda image, **how: (_ for _ in ()).throw(error("odd")))
     with pytest.raises(DataError, match=r"a damaged picture \(odd\)"):
         pictures.read(write(KINDS["JPEG"][0]))
 
@@ -227,9 +227,10 @@ def test_files_that_cannot_be_opened_are_told_apart(tmp_path, write, monkeypatch
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Image, "open", refuse)
+    file = write(b"")
+    monkeypatch.setattr(pictures.Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"picture\.jpg: not readable \(Permission denied\)"):
-        pictures.read(write(b""))
+        pictures.read(file)
 
 
 def test_a_folder_stands_for_its_pictures_by_name(tmp_path):
@@ -247,7 +248,9 @@ def test_a_folder_stands_for_its_pictures_by_name(tmp_path):
 
 def test_a_folder_without_pictures_or_not_readable_is_refused(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match=f"{tmp_path}: no pictures in this folder, expected files named .jpg"):
+    with pytest.raises(
+        DataError, match=f"{tmp_path}: no pictures in this folder .its sub-folders are left out., expected"
+    ):
         pictures.find([tmp_path])
 
     def refuse(folder):

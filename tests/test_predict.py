@@ -239,15 +239,41 @@ def test_class_names_that_had_to_be_made_up_are_said_so(home, run_copy, archive,
 
 def test_the_archive_is_read_once(home, monkeypatch):
     trained, times = load(home / "run"), []
-    monkeypatch.setattr(build, "build_dataset", lambda config, of=build.build_dataset: times.append(1) or of(config))
+    monkeypatch.setattr(
+        build, "build_dataset", lambda *what, of=build.build_dataset, **how: times.append(1) or of(*what, **how)
+    )
     list(prediction.predict(trained, [f"val:{i}" for i in range(5)], archives.CLASSES))
     assert len(times) == 1
+
+
+def test_columns_stand_below_each_other_whatever_letters_names_have(home):
+    names, classes = ["图片.png", "b.png"], ["小狗", "cat"]
+    widths = prediction.columns(names, classes)
+    assert widths == (8, 4)
+    image = np.zeros((32, 32, 3), np.uint8)
+    lines = [
+        prediction.as_line(prediction.Prediction(name, image, [{"class": what, "probability": 0.5}]), widths)
+        for name, what in zip(names, classes, strict=True)
+    ]
+    assert lines == ["图片.png  小狗   50.0%", "b.png     cat    50.0%"]
+
+
+def test_the_document_is_written_as_it_reads_and_printed_as_any_terminal_can(tmp_path):
+    answers = [
+        prediction.Prediction("图片.png", np.zeros((32, 32, 3), np.uint8), [{"class": "猫", "probability": 1.0}])
+    ]
+    (document, _) = prediction.write([*answers, prediction.Skipped("\udce9.png", "odd")], tmp_path)
+    text = document.read_text(encoding="utf-8")
+    assert '"猫"' in text
+    assert "图片.png" in text
+    assert json.loads(text)["errors"] == [{"picture": "\udce9.png", "error": "odd"}]
+    assert prediction.as_json(answers).isascii()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["EMPTY"], ["no pictures in this folder"]),
+        (["EMPTY"], ["no pictures in this folder", "sub-folders are left out"]),
         (["val:0", "-o", "data.file=none.tar.gz"], ["none.tar.gz not found"]),
         (["val:0", "-c", "none.yaml"], ["none.yaml: no such config"]),
         (["val:0", "-o", "model.name=regionvit_tiny_224"], ["does not fit the model"]),

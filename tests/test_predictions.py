@@ -4,7 +4,15 @@ import matplotlib
 import numpy as np
 import pytest
 
-from engine.figures import CJK, class_quality, confusion_matrix, picture_grid, reliability_diagram
+from engine.figures import (
+    CJK,
+    class_quality,
+    confusion_matrix,
+    picture_grid,
+    reliability_diagram,
+    short,
+    width,
+)
 from engine.predictions import Predictions
 
 # Six pictures of three classes, worked out by hand below.
@@ -86,6 +94,18 @@ def test_the_figure_of_class_quality_names_each_bar_rightly():
     precision, recall = axes.get_lines()
     assert precision.get_xdata().tolist() == pytest.approx([0, 1 / 3, 2 / 3])
     assert recall.get_xdata().tolist() == pytest.approx([0, 1 / 2, 2 / 3])
+    assert not axes.texts
+
+
+def test_a_class_without_pictures_has_a_dash_where_nothing_is_known():
+    probabilities = np.float32([[0.1, 0.9, 0], [0.8, 0.2, 0]])
+    (axes,) = class_quality(Predictions(probabilities, np.array([1, 1])), None, ["cat", "dog", "ant"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["dog", "cat", "ant"]
+    assert [(text.get_position()[1], text.get_text()) for text in axes.texts] == [
+        (1, "– (no pictures)"),
+        (2, "– (no pictures)"),
+    ]
+    assert [line.get_xdata().tolist() for line in axes.get_lines()] == [[1.0], [0.5]]
 
 
 def many(classes):
@@ -100,10 +120,28 @@ def test_a_hundred_classes_have_their_names_but_no_room_for_numbers():
         assert not axes.texts
 
 
-def test_more_classes_than_can_be_named_have_no_ticks_that_look_like_their_numbers():
-    (axes,) = class_quality(*many(200)).axes
-    assert axes.get_yticks().tolist() == []
+def test_of_more_classes_than_can_be_named_the_quality_of_the_worst_is_drawn_and_the_matrix_goes_by_numbers():
+    predictions, _, classes = many(200)
+    predictions.probabilities[70, [70, 90]] = 0, 1
+    (axes,) = class_quality(predictions, None, classes).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c 70", "c 90", *classes[:23]]
+    assert axes.get_title() == "The 25 of 200 classes with the worst F1"
     assert "by its number" in confusion_matrix(*many(200)).axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "shown"),
+    [
+        ("airplane", 14, "airplane"),
+        ("cocker spaniel puppy", 14, "cocker…l puppy"),
+        ("东北虎的幼崽", 14, "东北虎的幼崽"),
+        ("英国可卡犬的一只小狗", 14, "英国可…只小狗"),
+        ("a东北虎的幼崽b在睡觉", 14, "a东北…b在睡觉"),
+    ],
+)
+def test_a_name_is_cut_to_its_width_which_of_chinese_is_twice_its_length(name, most, shown):
+    assert short(name, most) == shown
+    assert width(shown) <= most
 
 
 def test_the_reliability_diagram_shows_accuracy_above_confidence():

@@ -414,7 +414,7 @@ def other_value(key, value):
 DECIDING = sorted(set(configs.flatten(configs.load(ROOT / "configs/micro_cifar10.yaml"))) - configs.free_keys())
 
 
-@pytest.mark.parametrize("key", [key for key in DECIDING if key != "model.num_classes"])
+@pytest.mark.parametrize("key", DECIDING)
 def test_what_decides_a_number_may_not_change(key, whole, tmp_path, monkeypatch, capsys):
     saved = configs.flatten(configs.load(whole() / "config.yaml"))
     before = {file: file.read_bytes() for file in whole().rglob("*") if file.is_file()}

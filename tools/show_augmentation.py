@@ -19,6 +19,7 @@ def main():
 
     from engine import augmentation_figure as figures, build, config as configs
     from engine.files import writing_into
+    from engine.plots import as_png
     from engine.runtime import select_device
 
     config = configs.load(arguments.config, arguments.override)
@@ -34,7 +35,7 @@ def main():
         figure = figures.draw_epochs(config, dataset, arguments.index, arguments.epochs)
     with writing_into(arguments.output) as folder:
         file = folder / "augmentation.png"
-        figure.savefig(file)
+        file.write_bytes(as_png(figure))
     print("written:", file)
 
 
