@@ -1,7 +1,7 @@
 # make demo   set everything up, train on handwritten digits, evaluate (minutes on a CPU)
 # make test   set everything up, check the style, run the fast tests
 # make dashboard   set everything up, start VisualDL on the runs below output/ (LOGDIR=... for others)
-.PHONY: demo test test-slow test-2.6 test-export-2.6 dashboard clean
+.PHONY: demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,14 +28,17 @@ test: $(VENV)/.ready-test
 	$(VENV)/bin/ruff format --check .
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-export
-	$(RUN) -m pytest -q -m slow -n 0  # one after the other: some take a machine for themselves
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert
+	$(RUN) -m pytest -q -m slow -n 0 --ignore tests/test_export.py  # some take a machine for themselves
+
+test-export: $(VENV)/.ready-test $(VENV)/.ready-export
+	$(RUN) -m pytest -q -m slow --dist load tests/test_export.py
 
 test-2.6: .venv-2.6/.ready-test
 	.venv-2.6/bin/python -m pytest -q
 
 test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export
-	.venv-2.6/bin/python -m pytest -q -m slow tests/test_export.py
+	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/test_export.py
 
 clean:
 	rm -rf .venv .venv-2.6 .pytest_cache .ruff_cache

@@ -136,11 +136,15 @@ def build_state(config, model, precision, total_steps):
     """Return the state of a model's run that has not begun, its learning rate planned for `total_steps`.
 
     Raises:
-        UserError: the warm-up would leave no step for the rest.
+        UserError: the warm-up would leave no step for the rest, or a static graph does not go with another option.
     """
     warmup_epochs, epochs = config.optimizer.warmup_epochs, config.train.epochs
     if warmup_epochs >= epochs:
         raise UserError(f"optimizer.warmup_epochs: {warmup_epochs:g}, but train.epochs: {epochs}: give fewer than that")
+    if config.train.to_static and config.train.recompute:
+        raise UserError("train.recompute: true, with train.to_static: true: a static graph keeps all: use one of them")
+    if config.train.to_static and precision.level == "O2":
+        raise UserError("train.to_static: true, with amp.level: O2: not tried on a GPU yet; use O1, or no to_static")
     state = new_state(
         model,
         learning_rate=config.optimizer.learning_rate,
@@ -154,13 +158,7 @@ def build_state(config, model, precision, total_steps):
         ema_decay=config.train.ema_decay,
         recompute=config.train.recompute,
     )
-    if config.train.to_static and config.train.recompute:
-        raise UserError("train.recompute: true, with train.to_static: true: a static graph keeps all: use one of them")
     if config.train.to_static:
-        if precision.level == "O2":
-            raise UserError(
-                "train.to_static: true, with amp.level: O2: not tried on a GPU yet; use O1, or no to_static"
-            )
         make_static(model, config.data.image_size)
     return state
 

@@ -127,7 +127,7 @@ def test_a_static_model_computes_and_learns_as_before_for_batches_of_any_size():
     model(images[0]).square().mean().backward()
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     model.clear_gradients()
-    build.make_static(model, 32, MixedPrecision())
+    build.make_static(model, 32)
     for batch, logits in zip(images, before, strict=True):
         np.testing.assert_allclose(model(batch).numpy(), logits, rtol=0, atol=1e-5)
     model(images[0]).square().mean().backward()
@@ -137,7 +137,9 @@ def test_a_static_model_computes_and_learns_as_before_for_batches_of_any_size():
 
 def test_a_static_model_at_o2_is_refused():
     with pytest.raises(build.UserError, match=r"to_static: true, with amp.level: O2"):
-        build.make_static(None, 32, SimpleNamespace(level="O2"))
+        build.build_state(
+            configs.load(MICRO, ["train.to_static=true"]), None, SimpleNamespace(level="O2"), total_steps=50
+        )
 
 
 def test_the_state_gets_the_configs_optimizer_and_a_warmup_in_steps():
