@@ -52,7 +52,7 @@ def test_the_batches_of_a_step_do_not_draw_the_same():
 
 
 @pytest.mark.usefixtures("nano")
-@pytest.mark.parametrize("pipeline", ["host", "fast"])
+@pytest.mark.parametrize("pipeline", ["host", pytest.param("fast", marks=pytest.mark.slow)])
 def test_a_run_of_small_batches_is_the_run_of_the_big_ones(pipeline, tmp_path, monkeypatch):
     """A hundred pictures make 25 batches of 4: six steps of four, and one batch that is dropped."""
     archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=100, test=21))

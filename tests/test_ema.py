@@ -155,7 +155,7 @@ def archive(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("nano")
-@pytest.mark.parametrize("to_static", ["false", "true"])
+@pytest.mark.parametrize("to_static", ["false", pytest.param("true", marks=pytest.mark.slow)])
 def test_the_averages_are_validated_and_kept_and_the_weights_lie_in_the_checkpoint(
     to_static, archive, tmp_path, monkeypatch
 ):

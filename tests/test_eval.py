@@ -166,6 +166,7 @@ def test_a_folder_may_have_a_name_that_is_not_utf8(home, monkeypatch, tmp_path, 
     assert json.loads((folder / "eval.json").read_text())["images"] == 21
 
 
+@pytest.mark.slow
 def test_classes_in_other_letters_are_drawn_without_a_word_and_noted_as_they_are(nano, monkeypatch, tmp_path, recwarn):
     odd = "\u732b\U00013000"  # a cat, and a hieroglyph that hardly a font has
     content = archives.members(train=20, test=21)

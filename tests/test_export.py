@@ -146,7 +146,7 @@ def test_windows_are_padded_in_an_export_as_in_the_model(home, tmp_path, format,
         assert all(len(node.input) == 2 for node in pads)  # and no value that the converter made up
 
 
-@pytest.mark.parametrize("flags", [[], ["--flip"], ["--report"]])
+@pytest.mark.parametrize("flags", [[], ["--flip"], pytest.param(["--report"], marks=pytest.mark.slow)])
 def test_eval_measures_of_an_export_what_it_measures_of_the_weights(home, format, tmp_path, monkeypatch, flags):
     for name, weights in ("model", home / "run" / "best_model.pdparams"), ("export", home / format):
         script(monkeypatch, eval_script.main, "--weights", weights, "--output", tmp_path / name, *flags)
@@ -235,7 +235,7 @@ def test_an_export_is_replaced_by_the_next_and_nothing_else_is(home, copy, forma
     }
 
 
-@pytest.mark.parametrize("after", range(3))
+@pytest.mark.parametrize("after", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2])
 def test_a_kill_leaves_the_export_before_or_one_that_is_known_as_damaged(home, copy, monkeypatch, capsys, after):
     """Whatever has been put into its place by then: nothing, the description, the config too."""
     weights, replace, left = home / "run" / "final_model.pdparams", os.replace, [after]

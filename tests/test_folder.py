@@ -449,6 +449,7 @@ def test_what_the_pictures_become_may_not_change_on_the_way(stopped, monkeypatch
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_older_than_data_name_goes_on(trained, twins, tmp_path, monkeypatch):
     """Its config, and its checkpoint's, know neither data.name nor data.side."""
     output = tmp_path / "run"
@@ -474,7 +475,7 @@ def tool(monkeypatch, name, *arguments):
     runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
 
 
-@pytest.mark.parametrize("what", ["folder", "cifar100"])
+@pytest.mark.parametrize("what", ["folder", pytest.param("cifar100", marks=pytest.mark.slow)])
 def test_everything_after_training_works_on(what, trained, twins, tmp_path, monkeypatch, capsys):
     run = shutil.copytree(trained[what], tmp_path / "run")
     weights, config = run / "best_model.pdparams", run / CONFIG

@@ -11,6 +11,7 @@ from models.layers import DropPath
 from models.windows import partition
 
 PAPER = [name for name in VARIANTS if name != "regionvit_micro_32"]
+GRADIENTS = ("regionvit_micro_32", "regionvit_tiny_224", "regionvit_small_w14_peg_224")  # the others take longer
 CASES = sorted(REFERENCE["cases"], key=lambda case: case["variant"])
 
 
@@ -18,7 +19,12 @@ def case_id(case):
     return f"{case['variant']}-{case['padding_mask']}-{case['height']}x{case['width']}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_id)
+def case_of(case):
+    long = case["variant"] in ("base_w14", "base_w14_peg") and case_id(case) != "base_w14_peg-reference-224x224"
+    return pytest.param(case, id=case_id(case), marks=[pytest.mark.slow] if long else [])
+
+
+@pytest.mark.parametrize("case", map(case_of, CASES))
 def test_matches_official_implementation(case):
     model = golden_model(case, padding_mask=case["padding_mask"])
     assert sum(int(p.size) for p in model.parameters()) == case["num_params"]
@@ -78,7 +84,7 @@ def test_state_dict_has_the_official_names_shapes_and_order(variant):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if "base" in name else []) for name in VARIANTS]
+    "name", [pytest.param(name, marks=[] if name in GRADIENTS else [pytest.mark.slow]) for name in VARIANTS]
 )
 def test_every_parameter_has_a_gradient(name):
     model = fill(build_model(name, num_classes=10))

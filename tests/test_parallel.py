@@ -66,6 +66,7 @@ print("parts:", parallel.size(), "of", len(part), "whole:", np.array_equal(rows,
 """
 
 
+@pytest.mark.slow
 def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
     script = tmp_path / "gather.py"
     script.write_text(GATHER.format(root=str(ROOT)))
@@ -74,6 +75,7 @@ def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
     assert "parts: 2 of 11 whole: True" in printed
 
 
+@pytest.mark.slow
 def test_a_process_may_have_no_picture_to_validate_on(tmp_path):
     archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=20, test=1))
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "train.epochs=1")
@@ -129,6 +131,7 @@ def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path):
     assert len(list((pair / "vdl").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, archive, tmp_path):
     settings = arguments(archive, tmp_path / "small", "data.batch_size=4", "train.accumulate=2")
     status, printed = launch(tmp_path / "logs", "train.py", *settings)

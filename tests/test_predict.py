@@ -303,6 +303,7 @@ def test_a_model_that_gives_nan_is_refused(home, monkeypatch):
         list(prediction.predict(trained, ["val:0"], archives.CLASSES))
 
 
+@pytest.mark.slow
 def test_stdout_has_the_document_alone_and_a_reader_may_leave(home, tmp_path):
     """In processes of their own, where Paddle too writes what it likes."""
     paddle.save(build_model("regionvit_tiny_224", num_classes=10).state_dict(), str(tmp_path / "w.pdparams"))

@@ -172,7 +172,7 @@ def test_processes_that_read_different_files_are_refused(archive, tmp_path, monk
     assert "not the same for all processes" in refusal(monkeypatch, capsys, archive, "train.pretrained=w.pdparams")
 
 
-@pytest.mark.parametrize("step", [0, 7])
+@pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.slow), 7])
 def test_resume_is_bit_exact_and_needs_the_file_no_more(archive, tmp_path, monkeypatch, step):
     file = write(tmp_path / "w.pdparams", arrays())
     settings = (f"train.pretrained={file}", "model.drop_rate=0.1")
@@ -214,6 +214,7 @@ def test_weights_of_another_window_size_and_without_peg_start_a_run(archive, tmp
     assert trained["layers.0.peg.weight"].any()
 
 
+@pytest.mark.slow
 def test_resampling_changes_nothing_of_weights_that_fit(archive, tmp_path, monkeypatch):
     file = write(tmp_path / "w.pdparams", arrays())
     one_epoch(monkeypatch, archive, tmp_path / "with", file, RESAMPLE)

@@ -132,7 +132,14 @@ def test_resume_is_bit_exact_with_all_that_a_step_can_be(pipeline, workers, step
     assert_same_run(output, whole(*overrides))
 
 
-@pytest.mark.parametrize(("pipeline", "workers", "step"), [("host", 0, 1), ("host", 2, 8), ("fast", 2, 3)])
+@pytest.mark.parametrize(
+    ("pipeline", "workers", "step"),
+    [
+        ("host", 0, 1),
+        pytest.param("host", 2, 8, marks=pytest.mark.slow),
+        pytest.param("fast", 2, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_resume_is_bit_exact_with_everything_at_once(pipeline, workers, step, stopped, whole, monkeypatch):
     averaged = ("train.ema_decay=0.9", "train.recompute=true")
     settings = (f"data.pipeline={pipeline}", f"data.num_workers={workers}")

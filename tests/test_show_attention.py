@@ -54,6 +54,7 @@ def test_three_figures_are_written_beside_the_weights(home, monkeypatch, capsys,
         (home / "attention" / name).unlink()
 
 
+@pytest.mark.slow
 def test_each_choice_changes_the_figures(home, monkeypatch, tmp_path):
     """But rollout knows neither heads nor a single encoder."""
     monkeypatch.setitem(VARIANTS, "regionvit_micro_32", {**NANO, "depth": (2, 2)})
@@ -202,6 +203,7 @@ def test_regions_around_a_picture_that_had_to_be_padded_end_at_its_borders():
     assert [place.region for place in found] == [(3, 0), (1, 0), (0, 0), (0, 0)]
 
 
+@pytest.mark.slow
 def test_a_window_that_is_all_padding_can_be_drawn(home, monkeypatch, tmp_path):
     """'1conv' makes no local token of a single last pixel, but the regions get a row and a column for it."""
     name = "regionvit_medium_224"

@@ -60,6 +60,7 @@ def test_the_log_says_what_is_computed_in_what(trained, archive, tmp_path, monke
     assert "computing in float32 (amp.level O1 does nothing on a CPU)\n" in log
 
 
+@pytest.mark.slow
 def test_a_compiled_run_starts_as_another_and_ends(trained, archive, tmp_path, monkeypatch):
     train(monkeypatch, archive, tmp_path / "static", "train.to_static=true", "train.epochs=1")
     ours, plain = (read_history(folder / "history.csv") for folder in (tmp_path / "static", trained))
@@ -67,7 +68,7 @@ def test_a_compiled_run_starts_as_another_and_ends(trained, archive, tmp_path, m
     assert (tmp_path / "static" / "final_model.pdparams").exists()
 
 
-@pytest.mark.parametrize("pipeline", ["host", "fast"])
+@pytest.mark.parametrize("pipeline", ["host", pytest.param("fast", marks=pytest.mark.slow)])
 def test_a_run_is_the_same_bit_for_bit_whatever_the_number_of_workers(pipeline, archive, tmp_path, monkeypatch):
     for workers in (0, 2):
         settings = (f"data.pipeline={pipeline}", f"data.num_workers={workers}")
@@ -267,7 +268,13 @@ def test_what_is_not_finite_is_left_out_of_the_dashboard(tmp_path):
     assert set(scalars(tmp_path)) == {"curves/top1/train", "optimizer/lr"}
 
 
-@pytest.mark.parametrize("mixing", [[], ["data.mixup=1", "data.cutmix=1"]], ids=["recipe", "mixing"])
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        pytest.param([], id="recipe"),
+        pytest.param(["data.mixup=1", "data.cutmix=1"], id="mixing", marks=pytest.mark.slow),
+    ],
+)
 def test_between_log_points_nothing_is_read_back(mixing, archive, tmp_path, monkeypatch):
     """Each read-back waits for the device. Counted during training epochs, whatever calls it."""
     counts = {"numpy": 0, "item": 0, "__float__": 0, "__int__": 0, "__bool__": 0, "tolist": 0, "__array__": 0}
@@ -371,7 +378,6 @@ SMALL_ENOUGH = {
     "tiny_cifar10",
     "micro_cifar10",
     "digits_demo",
-    "finetune_tiny_cifar10",
     "micro_cifar100",
     "micro_folder",
 }
@@ -416,6 +422,7 @@ def test_a_config_of_ones_own_can_start_from_a_shipped_one(archive, tmp_path, mo
     assert configs.load(own).train.epochs == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar_in_place_of_the_lines_of_steps(archive, tmp_path):
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
@@ -444,6 +451,7 @@ def test_a_terminal_gets_a_progress_bar_in_place_of_the_lines_of_steps(archive, 
     assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_nobody_reads_its_output_any_more(archive, tmp_path):
     settings = [f"data.file={archive}", f"output_dir={tmp_path / 'run'}", *SMALL, "train.epochs=1"]
     arguments = ["train.py", "-c", str(MICRO), *(part for setting in settings for part in ("-o", setting))]
