@@ -165,8 +165,16 @@ def _load_export(weights, config):
     device = select_device(exported.device_for(description["format"], config.device))
     model = exported.Exported(weights.parent, description, device)
     model.eval()
-    runtime, classes = exported.NAMES[description["format"]], description["classes"]
-    return Trained(model, MixedPrecision(device=device), device, config, weights, sha256sum(weights), classes, runtime)
+    return Trained(
+        model,
+        MixedPrecision(device=device),
+        device,
+        config,
+        weights,
+        sha256=description["files"][weights.name],
+        noted_classes=description["classes"],
+        runtime=exported.NAMES[description["format"]],
+    )
 
 
 def _noted_classes(file):
