@@ -24,7 +24,7 @@ def case_of(case):
     return pytest.param(case, id=case_id(case), marks=[pytest.mark.slow] if long else [])
 
 
-@pytest.mark.parametrize("case", map(case_of, CASES))
+@pytest.mark.parametrize("case", [case_of(case) for case in CASES])
 def test_matches_official_implementation(case):
     model = golden_model(case, padding_mask=case["padding_mask"])
     assert sum(int(p.size) for p in model.parameters()) == case["num_params"]
