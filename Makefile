@@ -7,8 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LOGDIR ?= output
 RUN = $(VENV)/bin/python
-EXPORT = requirements-export.txt
-PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements-cpu.txt)
+EXPORT = requirements/export.txt
+PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements/cpu.txt)
 
 demo: $(VENV)/.ready
 	$(RUN) tools/make_digits.py
@@ -53,20 +53,20 @@ clean:
 	touch $@
 
 %/.ready-test: %/.ready
-	$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
 	touch $@
 
 # torch's own index may be out of reach where its CPU build is at hand; five retries a package would take minutes.
 %/.ready-convert: %/.ready
-	$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 -r requirements-convert.txt
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 -r requirements/convert.txt
 	touch $@
 
-$(VENV)/.ready: $(PADDLE) requirements-common.txt
-$(VENV)/.ready-test: requirements-test.txt
-$(VENV)/.ready-convert: requirements-convert.txt
-$(VENV)/.ready-export: requirements-export.txt
-.venv-2.6/.ready: PADDLE = requirements-cpu-2.6.txt
-.venv-2.6/.ready-export: EXPORT = requirements-export-2.6.txt
-.venv-2.6/.ready-export: requirements-export-2.6.txt
-.venv-2.6/.ready: requirements-cpu-2.6.txt requirements-common.txt
+$(VENV)/.ready: $(PADDLE) requirements/common.txt
+$(VENV)/.ready-test: requirements/test.txt
+$(VENV)/.ready-convert: requirements/convert.txt
+$(VENV)/.ready-export: requirements/export.txt
+.venv-2.6/.ready: PADDLE = requirements/cpu-2.6.txt
+.venv-2.6/.ready-export: EXPORT = requirements/export-2.6.txt
+.venv-2.6/.ready-export: requirements/export-2.6.txt
+.venv-2.6/.ready: requirements/cpu-2.6.txt requirements/common.txt
 .SECONDARY:

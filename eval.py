@@ -20,8 +20,8 @@ def main():
     )
     arguments = parser.parse_args()
 
-    from engine.evaluation import evaluate_weights
-    from engine.trained import find
+    from engine.evaluation.saved import evaluate_weights
+    from engine.inference.trained import find
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:

@@ -29,17 +29,18 @@ def main():
     if arguments.extend and not arguments.resume:
         parser.error("--extend goes with --resume")
 
-    from engine import config as configs
-    from engine.output import CONFIG, Output
-    from engine.run import train
+    from engine import filenames
+    from engine.config.load import load_config
+    from engine.output.folder import Output
+    from engine.training.run import train
 
     if arguments.config:
-        config = configs.load(arguments.config, arguments.override)
+        config = load_config(arguments.config, arguments.override)
         resuming = arguments.resume == AUTO and Output(config.output_dir).has_checkpoint()
     else:
         folder = Path(arguments.resume)
         Output(folder).check_resumable()
-        config = configs.load(folder / CONFIG, arguments.override)
+        config = load_config(folder / filenames.CONFIG, arguments.override)
         if any(text.partition("=")[0].strip() == "output_dir" for text in arguments.override):
             raise UserError(f"-o output_dir: a resumed run stays in its folder, {folder}: leave it out")
         config.output_dir, resuming = str(folder), True

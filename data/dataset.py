@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import InputError
+
 HOLDOUT_SEED = 42  # one fixed permutation, so that runs with different seeds are validated on the same pictures
 KEPT, HELD_OUT = "training set without held-out pictures", "held-out training pictures"  # names of these splits
 
 
-class DataError(ValueError):
-    """The data cannot be used; the message is one line that says where, what and what to do."""
+class DataError(InputError):
+    """The data cannot be used. The one line says where, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)

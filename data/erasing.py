@@ -9,7 +9,8 @@ import functools
 import numpy as np
 import paddle
 
-STREAM = 3  # tells its seed from those of the other draws of an epoch
+from . import streams
+
 AREA = (0.02, 1 / 3)  # share of the picture
 ASPECT = 0.3  # the least, of height to width; the largest is its inverse
 
@@ -26,7 +27,7 @@ def sample(rng, n, size, probability):
 @functools.lru_cache(maxsize=2)
 def boxes(seed, epoch, n, size, probability):
     """Return what is drawn for all n pictures of a split in an epoch."""
-    return sample(np.random.default_rng([seed, epoch, STREAM]), n, size, probability)
+    return sample(streams.generator(streams.ERASING, seed, epoch), n, size, probability)
 
 
 def erase(image, box):

@@ -14,10 +14,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from . import augment, erasing
+from . import augment, erasing, streams
 from .host import EpochPictures, EvaluationPictures, normalise, unnormalise
 
-AUGMENTATION = 1  # tells the seed of parameters from the seed of the order; 0 would not: numpy ignores trailing zeros
 RESIDENT = 1 << 30  # bytes of a split that is kept on the device whole; CIFAR-10 has a seventh of that
 AHEAD = 2  # batches that lie ready beyond those in the works
 
@@ -33,7 +32,7 @@ class AugmentedPictures(EpochPictures):
     def params(self, epoch):
         """Return how each picture of the split is augmented in an epoch."""
         if epoch != self._epoch:
-            rng = np.random.default_rng([self.seed, epoch, AUGMENTATION])
+            rng = streams.generator(streams.AUGMENTATION, self.seed, epoch)
             self._params = augment.sample(rng, len(self.split), *self.split.images.shape[1:3], self.augmentation)
             self._epoch = epoch
         return self._params

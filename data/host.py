@@ -11,7 +11,7 @@ import numpy as np
 from paddle.io import Dataset
 from paddle.vision import transforms as T
 
-from . import erasing, randaugment
+from . import erasing, randaugment, streams
 
 # ImageNet's channel means and deviations, which the notebook uses for CIFAR-10 too; RGB, for values in 0..1.
 MEAN = (0.485, 0.456, 0.406)
@@ -104,7 +104,7 @@ class TrainingPictures(EpochPictures):
     def __getitem__(self, key):
         epoch, index = key
         image = self.before(epoch, [index])[0]
-        with _randomness_of(self.seed, epoch, index):
+        with _seeded(*streams.picture_seeds(self.seed, epoch, index)):
             image = self.transform(image)
         return erasing.erase(image, self.boxes(epoch)[index]), self.split.labels[index]
 
@@ -125,12 +125,11 @@ class EvaluationPictures(Dataset):
 
 
 @contextlib.contextmanager
-def _randomness_of(*value):
-    """Seed the two global generators that the transforms draw from, and leave them afterwards as they were."""
+def _seeded(for_python, for_numpy):
+    """Seed the two global generators that the transforms draw from, and restore them afterwards."""
     before = random.getstate(), np.random.get_state()
-    state = np.random.SeedSequence(value).generate_state(2)
-    random.seed(int(state[0]))
-    np.random.seed(state[1])
+    random.seed(for_python)
+    np.random.seed(for_numpy)
     try:
         yield
     finally:

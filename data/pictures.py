@@ -15,21 +15,25 @@ FORMATS = ("JPEG", "PNG")  # MPO is a JPEG with more pictures behind it
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
+class PictureError(DataError):
+    """One picture cannot be read; others may be."""
+
+
 def read(file):
     """Read a picture: `decode` of a file's `content`."""
     return decode(content(file), file)
 
 
 def content(file):
-    """Return the bytes of a picture's file; DataError if it is missing or cannot be read."""
+    """Return the bytes of a picture's file; PictureError if it is missing or cannot be read."""
     if os.path.exists(file) and not os.path.isfile(file):
-        raise DataError(f"{file}: not a file, expected a JPEG or PNG")
+        raise PictureError(f"{file}: not a file, expected a JPEG or PNG")
     try:
         return Path(file).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{file}: no such picture") from None
+        raise PictureError(f"{file}: no such picture") from None
     except OSError as error:
-        raise DataError(f"{file}: not readable ({error.strerror})") from error
+        raise PictureError(f"{file}: not readable ({error.strerror})") from error
 
 
 def decode(content, file):
@@ -43,7 +47,7 @@ def decode(content, file):
         uint8 [H, W, 3], RGB.
 
     Raises:
-        DataError: it is damaged, no picture, or has more pixels than Pillow opens (179 million).
+        PictureError: it is damaged, no picture, or has more pixels than Pillow opens (179 million).
     """
     try:
         with warnings.catch_warnings():
@@ -54,12 +58,12 @@ def decode(content, file):
                 ImageOps.exif_transpose(image, in_place=True)  # else it copies what is not to be turned
                 return np.asarray(_as_rgb(image))
     except UnidentifiedImageError:
-        raise DataError(f"{file}: not a picture that can be read, expected JPEG or PNG") from None
+        raise PictureError(f"{file}: not a picture that can be read, expected JPEG or PNG") from None
     except Image.DecompressionBombError:
         most = 2 * Image.MAX_IMAGE_PIXELS
-        raise DataError(f"{file}: too large, expected at most {most:,} pixels: make it smaller") from None
+        raise PictureError(f"{file}: too large, expected at most {most:,} pixels: make it smaller") from None
     except Exception as error:  # a damaged file can make Pillow stumble over anything
-        raise DataError(f"{file}: a damaged picture ({error})") from error
+        raise PictureError(f"{file}: a damaged picture ({error})") from error
 
 
 def find(paths):

@@ -11,7 +11,8 @@ import functools
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-STREAM = 2  # tells its seed from those of the other draws of an epoch
+from . import streams
+
 LARGEST = 10  # magnitude
 FILL = (124, 116, 104)  # the mean colour, where a picture that was moved has nothing to show
 
@@ -53,7 +54,7 @@ def sample(rng, n, count):
 @functools.lru_cache(maxsize=2)
 def operations(seed, epoch, n, count):
     """Return what is drawn for all n pictures of a split in an epoch."""
-    return sample(np.random.default_rng([seed, epoch, STREAM]), n, count)
+    return sample(streams.generator(streams.RANDAUGMENT, seed, epoch), n, count)
 
 
 def randaugment(images, operations, magnitude):

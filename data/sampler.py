@@ -1,7 +1,8 @@
 """The order of training pictures, the same for every pipeline."""
 
-import numpy as np
 from paddle.io import BatchSampler
+
+from . import streams
 
 
 class EpochBatchSampler(BatchSampler):
@@ -24,7 +25,7 @@ class EpochBatchSampler(BatchSampler):
 
     def indices(self):
         """Return the epoch's order from its first step on, int64 [steps, batch_size]."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        order = streams.generator(streams.ORDER, self.seed, self.epoch).permutation(self.size)
         order = order[: len(self) * self.parts * self.batch_size].reshape(len(self), self.parts, self.batch_size)
         return order[self.start :, self.part]
 

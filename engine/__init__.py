@@ -3,6 +3,6 @@
 Importing this package first puts the CPU settings in place that Paddle reads when it is imported.
 """
 
-from . import runtime
+from engine.system import tuning
 
-runtime.before_paddle()
+tuning.before_paddle()

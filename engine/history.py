@@ -7,10 +7,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files
-from .errors import UserError
-
-HISTORY = "history.csv"
+from engine import filenames
+from engine.errors import UserError
+from engine.system import atomic
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class History:
     """The points of a run, and their file, which is written anew from `points` at the start."""
 
     def __init__(self, folder, points=()):
-        self.file, self.points = Path(folder) / HISTORY, list(points)
+        self.file, self.points = Path(folder) / filenames.HISTORY, list(points)
         self._rewrite()
 
     def append(self, point):
@@ -89,7 +88,7 @@ class History:
 
     def _rewrite(self):
         self._whole = False
-        files.replace_text(self.file, _rows([COLUMNS, *map(_cells, self.points)]))
+        atomic.replace_text(self.file, _rows([COLUMNS, *map(_cells, self.points)]))
         self._whole = True
 
 

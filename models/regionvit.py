@@ -308,34 +308,3 @@ def _check_at_least(low, **counts):
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")
-
-
-def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, img_size=224):
-    stages = range(len(depth))
-    return {
-        "img_size": img_size,
-        "patch_size": 4,
-        "patch_conv_type": patch_conv_type,
-        "embed_dim": (dim, *(dim * 2**i for i in stages)),
-        "num_heads": tuple(num_heads * 2**i for i in stages),
-        "depth": depth,
-        "kernel_sizes": (ws,) * len(depth),
-        "downsampling": ("c", *["sc"] * (len(depth) - 1)),
-        "peg": peg,
-    }
-
-
-# The paper's Table of architectures; channels and heads are the first stage's and double with each further one.
-# The last row is this project's own, for native 32 x 32 pictures on small machines.
-VARIANTS = {
-    #                                    dim  heads      depth    patch conv  ws
-    "regionvit_tiny_224": _variant(       64,     2, (2, 2,  8, 2), "3conv",   7),
-    "regionvit_small_224": _variant(      96,     3, (2, 2,  8, 2), "3conv",   7),
-    "regionvit_medium_224": _variant(     96,     3, (2, 2, 14, 2), "1conv",   7),
-    "regionvit_base_224": _variant(      128,     4, (2, 2, 14, 2), "1conv",   7),
-    "regionvit_small_w14_224": _variant(  96,     3, (2, 2,  8, 2), "3conv",  14),
-    "regionvit_small_w14_peg_224": _variant(96,   3, (2, 2,  8, 2), "3conv",  14, peg=True),
-    "regionvit_base_w14_224": _variant(  128,     4, (2, 2, 14, 2), "1conv",  14),
-    "regionvit_base_w14_peg_224": _variant(128,   4, (2, 2, 14, 2), "1conv",  14, peg=True),
-    "regionvit_micro_32": _variant(       96,     3, (2, 3),        "3conv",   4, img_size=32),
-}  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from engine import runtime  # before paddle is imported anywhere
+from engine.system import device  # before paddle is imported anywhere
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
 
@@ -15,13 +15,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a sc
 @pytest.fixture(autouse=True)
 def on_the_cpu():
     """The golden numbers are a CPU's, and a test that picks another device must not leave it to the next one."""
-    runtime.select_device("cpu")
+    device.select_device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):
     """How long the speed of a model is measured decides no test."""
-    monkeypatch.setattr("engine.evaluation.SECONDS", 0.1)
+    monkeypatch.setattr("engine.evaluation.saved.SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -35,9 +35,8 @@ def no_gpu(monkeypatch):
 @pytest.fixture(scope="module")
 def nano():
     """Micro is a smaller model, for a module of runs in the test's own process."""
-    from runs import NANO
-
     from models import VARIANTS
+    from tests.support.runs import NANO
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(VARIANTS, "regionvit_micro_32", NANO)

@@ -15,19 +15,15 @@ paddle.nn.Layer and may give loss(logits, labels); it is trained by plain Adam. 
 --amp changes this project's steps only.
 """
 
+import json
 import os
-import sys
 from pathlib import Path
 
-ENVIRON = dict(os.environ)  # the user's own: this project and Paddle add to it when they are imported
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import json
-
-from engine.benchmark import BY_DEFAULT, COMPARED, PARTS, SETTINGS, measure, variants
+from engine.benchmark.measure import BY_DEFAULT, COMPARED, PARTS, SETTINGS, measure, variants
 from engine.cli import Parser, run
 from engine.errors import UserError
-from engine.runtime import PROJECT
+from engine.system.environment import PROJECT
+from engine.system.tuning import user_environ
 
 
 def main():
@@ -41,7 +37,7 @@ def main():
         steps=arguments.steps,
         against=arguments.against,
         settings=arguments.settings,
-        environ=ENVIRON,
+        environ=user_environ(),
         say=lambda line: print(line, flush=True),
     )
     if arguments.json:
@@ -85,7 +81,7 @@ def parts_of(arguments):
 
 def check(arguments, parts):
     """Find out now, not after minutes of measuring."""
-    from engine.exported import FOR_ONNX, check_installed
+    from engine.inference.program import FOR_ONNX, check_installed
 
     if arguments.steps < 1:
         raise UserError(f"--steps {arguments.steps}: give 1 or more")

@@ -3,11 +3,6 @@
 Prints the tables as Markdown; writes them and the curves as comparison.md and comparison.png. Runs may still be going.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from engine.cli import Parser, run
 
 
@@ -19,11 +14,11 @@ def main():
     )
     arguments = parser.parse_args()
 
-    from engine import comparison
+    from engine.evaluation import compare
 
-    runs = comparison.read_runs(arguments.runs)
-    files = comparison.write(runs, arguments.output)
-    print(comparison.tables(runs))
+    runs = compare.read_runs(arguments.runs)
+    files = compare.write(runs, arguments.output)
+    print(compare.tables(runs))
     print("written:", ", ".join(map(str, files)))
 
 

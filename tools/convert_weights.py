@@ -3,10 +3,7 @@
 The suffixes tell the direction. The variant is recognised, and every name and shape has to fit it.
 """
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
 from engine.errors import UserError
@@ -42,26 +39,26 @@ def check(source, target, overwrite):
 
 
 def from_torch(source, target):
-    from engine import checkpoint, torch_files, torch_weights
+    from engine.weights import official, pdparams, pth
 
-    arrays, found = torch_files.read(source)
-    arrays, done = torch_weights.to_paddle(arrays, source)
-    model = torch_weights.recognise(arrays, source)
+    arrays, found = pth.read(source)
+    arrays, done = official.to_paddle(arrays, source)
+    model = official.recognise(arrays, source)
     make_folder(target)
-    checkpoint.save({target: arrays})
+    pdparams.save({target: arrays})
     return model, count(arrays), found + done
 
 
 def to_torch(source, target):
-    from engine import checkpoint, torch_files, torch_weights
+    from engine.weights import official, pdparams, pth
 
-    arrays = checkpoint.first_names(checkpoint.read(source), source)
-    found = torch_files.cast_lines(array.dtype for array in arrays.values())
+    arrays = pdparams.first_names(pdparams.read(source), source)
+    found = pth.cast_lines(array.dtype for array in arrays.values())
     arrays = {key: array.astype("float32") for key, array in arrays.items()}
-    model = torch_weights.recognise(arrays, source)
+    model = official.recognise(arrays, source)
     make_folder(target)
-    state, done = torch_weights.to_torch(arrays)
-    torch_files.write(state, target)
+    state, done = official.to_torch(arrays)
+    pth.write(state, target)
     return model, count(arrays), found + done
 
 

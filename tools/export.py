@@ -5,11 +5,6 @@ preprocessing.json, which says how a picture becomes what the program takes; and
 the numbers float32. The export is run, and compared with the model, before it is put there.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from engine.cli import Parser, run
 
 
@@ -21,8 +16,8 @@ def main():
     parser.add_argument("--output", metavar="DIR", help="where it goes; default: paddle or onnx beside FILE")
     arguments = parser.parse_args()
 
-    from engine.export import export
-    from engine.trained import find
+    from engine.inference.export import export
+    from engine.inference.trained import find
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:

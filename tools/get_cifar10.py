@@ -1,16 +1,10 @@
 """Download the official CIFAR-10 archive: resumed where it stopped, checked, in place only when whole."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from engine.cli import run
-from engine.get_archive import get_archive
+from engine.cli import download_archive, run
 
 
 def main():
-    get_archive("cifar10", __doc__)
+    download_archive("cifar10", __doc__)
 
 
 if __name__ == "__main__":

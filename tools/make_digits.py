@@ -5,11 +5,8 @@ The 8 x 8 grey pictures (UCI "Optical Recognition of Handwritten Digits") become
 
 import io
 import pickle
-import sys
 import tarfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
 from engine.errors import UserError

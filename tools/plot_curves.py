@@ -1,9 +1,6 @@
 """Draw the learning curves of a run again, from its history.csv."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
 from engine.errors import UserError
@@ -14,10 +11,11 @@ def main():
     parser.add_argument("output", metavar="OUTPUT", help="the output folder of a run")
     folder = Path(parser.parse_args().output)
 
-    from engine.history import HISTORY, read_history
-    from engine.plots import plot_curves
+    from engine import filenames
+    from engine.figures.curves import plot_curves
+    from engine.history import read_history
 
-    points = read_history(folder / HISTORY)
+    points = read_history(folder / filenames.HISTORY)
     try:
         files = plot_curves(points, folder)
     except OSError as error:

@@ -10,12 +10,8 @@ cannot be used.
 
 import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
-from engine.errors import UserError
 
 SOME_SKIPPED = 1
 
@@ -36,14 +32,11 @@ def main():
     if arguments.top < 1:
         parser.error(f"argument --top: {arguments.top}: give 1 or more")
 
-    from data import DataError, pictures
-    from engine import prediction, trained as trained_models
-    from engine.files import writing_into
+    from data import pictures
+    from engine.inference import predict as prediction, trained as trained_models
+    from engine.system.atomic import writing_into
 
-    try:
-        names = pictures.find(arguments.pictures)
-    except DataError as error:
-        raise UserError(str(error)) from error
+    names = pictures.find(arguments.pictures)
     weights, config, note = trained_models.find(arguments.weights, arguments.config, arguments.override)
     if note:
         tell(note)
@@ -78,7 +71,7 @@ def say(text):
 
 def tell(note):
     """Say on stderr what is no prediction, on one line whatever a name in it holds."""
-    from engine.prediction import printable
+    from engine.inference.predict import printable
 
     print(printable(note), file=sys.stderr)
 

@@ -2,10 +2,6 @@
 
 import argparse
 import re
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.cli import Parser, run
 
@@ -33,9 +29,9 @@ def main():
     parser.add_argument("--output", metavar="DIR", help="where the figures go; default: attention beside FILE")
     arguments = parser.parse_args()
 
-    from engine.attention import show_attention
-    from engine.output import ATTENTION
-    from engine.trained import find, load
+    from engine import filenames
+    from engine.inference.attention import show_attention
+    from engine.inference.trained import find, load
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:
@@ -43,7 +39,7 @@ def main():
     files, lines = show_attention(
         load(weights, config),
         arguments.picture,
-        arguments.output or weights.parent / ATTENTION,
+        arguments.output or weights.parent / filenames.ATTENTION,
         arguments.region,
         arguments.encoder,
         arguments.heads,

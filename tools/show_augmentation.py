@@ -3,11 +3,6 @@
 With --appliers: several pictures, as each applier of the augmentation makes them, and how far from paddle.vision's.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from engine.cli import Parser, run
 from engine.errors import UserError
 
@@ -17,12 +12,14 @@ MOST = 100  # pictures in one figure
 def main():
     arguments = parse()
 
-    from engine import augmentation_figure as figures, build, config as configs
-    from engine.files import writing_into
-    from engine.plots import as_png
-    from engine.runtime import select_device
+    from engine.config import build
+    from engine.config.load import load_config
+    from engine.figures import augmentation as figures
+    from engine.figures.curves import as_png
+    from engine.system.atomic import writing_into
+    from engine.system.device import select_device
 
-    config = configs.load(arguments.config, arguments.override)
+    config = load_config(arguments.config, arguments.override)
     select_device(config.device)
     dataset = build.build_dataset(config)
     if not 0 <= arguments.index < len(dataset.train):

@@ -1,10 +1,5 @@
 """Print a config's model: the table of its layers, its parameters, and its multiply-adds for one picture."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from engine.cli import Parser, run
 
 
@@ -15,11 +10,12 @@ def main():
 
     import paddle
 
-    from engine import build, config as configs
-    from engine.flops import count_multiply_adds
-    from engine.runtime import select_device
+    from engine.config import build
+    from engine.config.load import load_config
+    from engine.system.device import select_device
+    from models.flops import count_multiply_adds
 
-    config = configs.load(arguments.config, arguments.override)
+    config = load_config(arguments.config, arguments.override)
     select_device(config.device)
     model, size = build.build_model(config), config.data.image_size
     paddle.summary(model, (1, 3, size, size))

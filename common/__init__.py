@@ -1,0 +1,1 @@
+"""What `models`, `data` and `engine` all stand on. It imports none of them."""

@@ -1,0 +1,1 @@
+"""Configs: the schema of all options, reading and checking a YAML file, and building objects from its values."""

@@ -1,0 +1,205 @@
+"""Reading a config: a YAML file with `_base_`, overrides from the command line, strict checks, the resolved result."""
+
+import dataclasses
+import difflib
+import math
+import operator
+import re
+from dataclasses import MISSING
+from pathlib import Path
+
+import yaml
+
+from engine.config.options import Config
+from engine.errors import UserError
+
+BASE_KEY = "_base_"
+
+
+class ConfigError(UserError):
+    """A config cannot be used; the message names the file, the key, the value and what is valid."""
+
+
+def load_config(file, overrides=()):
+    """Read a YAML config and what it is based on, apply overrides "key.sub=value", and check everything.
+
+    Raises:
+        ConfigError: one line that names the file (or the override), the key, the value and what is valid.
+    """
+    file = Path(file)
+    origins = {}
+    tree = _read(file, origins, seen=())
+    for override in overrides:
+        _override(tree, override, origins)
+    config = _build(Config, tree, (), origins, file)
+    if not config.output_dir:
+        config.output_dir = str(Path("output") / file.stem)
+    return config
+
+
+def dump_config(config):
+    """Return a config as YAML that `load_config` reads back to the same."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+
+
+def flatten(config):
+    """Return a config as a flat dict {"model.name": ...}."""
+    flat = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        inner = flatten(value) if dataclasses.is_dataclass(value) else {"": value}
+        flat.update({f"{item.name}.{key}" if key else item.name: value for key, value in inner.items()})
+    return flat
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            keys.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text, where):
+    try:
+        return yaml.load(text, _Loader)
+    except (ValueError, KeyError, RecursionError) as error:  # a date that is none, or nesting without end
+        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or "not readable"
+        raise ConfigError(f"{where}:{line} not valid YAML: {problem}") from error
+
+
+def _read(file, origins, seen):
+    """The tree of a file laid over its base's; `origins` notes which file a key comes from."""
+    if file.resolve() in seen:
+        chain = " -> ".join(path.name for path in (*seen, file))
+        raise ConfigError(
+            f"{seen[-1]}: {BASE_KEY} goes round in a circle ({chain}): let one of them have no {BASE_KEY}"
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        here = sorted(str(path) for path in file.parent.glob("*.yaml"))
+        hint = f"; there is {', '.join(here)}" if here else ""
+        raise ConfigError(f"{file}: no such config{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not readable as a config ({error})") from error
+    tree = _parse(text, file)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: a config is a mapping of keys to values, not {_kind(tree)}")
+    base = tree.pop(BASE_KEY, None)
+    if base is not None and not isinstance(base, str):
+        raise ConfigError(f"{file}: {BASE_KEY}: {base!r}, expected the path of one config, relative to this one")
+    below = _read(file.parent / base, origins, (*seen, file.resolve())) if base else {}
+    return _merge(below, tree, origins, file, ())
+
+
+def _merge(below, above, origins, where, path):
+    merged = dict(below)
+    for key, value in above.items():
+        inner = (*path, key)
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            merged[key] = _merge(below[key], value, origins, where, inner)
+        else:
+            merged[key] = value
+            _note(origins, inner, value, where)
+    return merged
+
+
+def _note(origins, path, value, where):
+    origins[path] = where
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _note(origins, (*path, key), inner, where)
+
+
+def _override(tree, text, origins):
+    key, equals, value = text.partition("=")
+    where = f"-o {text}"
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise ConfigError(f"{where}: expected key.sub=value, as in -o data.batch_size=32")
+    wanted = _type_at(Config, path)
+    for part in reversed(path):
+        value = {part: value if wanted is str or isinstance(value, dict) else _parse(value, where)}
+    tree.update(_merge(tree, value, origins, where, ()))
+
+
+def _type_at(cls, path):
+    """The type of the field that a path leads to; None where there is none."""
+    types = {item.name: item.type for item in dataclasses.fields(cls)}
+    found = types.get(path[0])
+    if len(path) == 1 or not dataclasses.is_dataclass(found):
+        return found if len(path) == 1 else None
+    return _type_at(found, path[1:])
+
+
+def _build(cls, tree, path, origins, file):
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    for key in tree:
+        if key not in fields:
+            name = ".".join(map(str, (*path, key)))
+            close = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {'.'.join((*path, close[0]))}? " if close else ""
+            where = origins.get((*path, key), file)
+            raise ConfigError(f"{where}: unknown key {name}: {hint}valid here: {', '.join(fields)}")
+    values = {}
+    for name, item in fields.items():
+        inner, dotted = (*path, name), ".".join((*path, name))
+        if dataclasses.is_dataclass(item.type):
+            subtree = tree.get(name, {})
+            if not isinstance(subtree, dict):
+                where = origins.get(inner, file)
+                raise ConfigError(f"{where}: {dotted}: {subtree!r}, expected keys below it, as {dotted}.key: value")
+            values[name] = _build(item.type, subtree, inner, origins, file)
+        elif name in tree:
+            values[name] = _checked(item, tree[name], dotted, origins.get(inner, file))
+        elif item.default is MISSING:
+            raise ConfigError(f"{file}: {dotted} is missing: give it, or start from `{BASE_KEY}: tiny_cifar10.yaml`")
+    return cls(**values)
+
+
+def _checked(item, value, dotted, where):
+    """Return the value as the field's type, if it is valid."""
+
+    def refuse(expected):
+        raise ConfigError(f"{where}: {dotted}: {value!r}, expected {expected}")
+
+    valid, wanted = item.metadata, item.type
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # of a name's odd bytes
+        refuse("text in UTF-8")
+    if wanted is float and isinstance(value, str):
+        try:
+            value = float(value)  # PyYAML reads 1e-4 as text
+        except ValueError:
+            refuse("a number")
+    if wanted is float and type(value) is int and abs(value) < 1e300:
+        value = float(value)
+    if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
+        refuse({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[wanted])
+    if valid["pattern"]:
+        if not re.fullmatch(valid["pattern"], value):
+            refuse(f"one of {', '.join(valid['choices'])}")
+    elif valid["choices"] and value not in valid["choices"]:
+        close = difflib.get_close_matches(value, valid["choices"], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        refuse(f"one of {', '.join(valid['choices'])}{hint}")
+    bounds = {"above": operator.gt, "low": operator.ge, "below": operator.lt, "high": operator.le}
+    if not all(valid[name] is None or within(value, valid[name]) for name, within in bounds.items()):
+        words = {"above": "above {}", "low": "{} or more", "below": "below {}", "high": "{} or less"}
+        refuse(" and ".join(text.format(valid[name]) for name, text in words.items() if valid[name] is not None))
+    return value
+
+
+def _kind(value):
+    return {type(None): "nothing", list: "a list", str: "text"}.get(type(value), type(value).__name__)

@@ -1,0 +1,1 @@
+"""Saved weights measured, reported, and compared between runs."""

@@ -1,0 +1,150 @@
+"""Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
+
+import json
+import math
+import time
+from functools import partial
+
+import paddle
+import paddle.nn.functional as F
+
+from engine import filenames
+from engine.config import build
+from engine.errors import UserError
+from engine.evaluation.report import report as make_report
+from engine.figures import predictions as figures
+from engine.figures.curves import as_png, draw_curves
+from engine.history import read_history
+from engine.inference import trained as trained_models
+from engine.metrics.evaluate import evaluate
+from engine.system.atomic import replace, writing_into
+from engine.system.device import describe_device
+from engine.system.environment import environment
+
+SECONDS = 3.0  # over which the speed of the model alone is measured
+
+
+def evaluate_weights(weights, config, output, report=False, flip=False):
+    """Measure weights or an export on the validation pictures; write `eval.json`, `predictions.png` into `output`.
+
+    Args:
+        report: write all figures and `report.html` too.
+        flip: average each picture's probabilities with those of its mirror image.
+
+    Returns:
+        what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
+        images_per_second (with loading), model_images_per_second (the model alone), device, runtime, weights, split,
+        flip;
+        per_class (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the
+        order of classes; provenance.
+
+    Raises:
+        UserError: device, data, weights or output folder cannot be used.
+    """
+    trained = trained_models.load(weights, config)
+    dataset = build.build_dataset(config, val_only=True)
+    _refuse_other_classes(trained, dataset)
+    loader = build.build_val_loader(config, dataset)
+    history = trained.weights.parent / filenames.HISTORY
+    points = read_history(history) if report and history.exists() else []
+    with writing_into(output):
+        pass  # if that fails, better now than after the evaluation
+    model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
+    result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
+    predictions = result.predictions
+    trained.check(predictions.probabilities)
+    measured = {
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "ece": predictions.calibration().error,
+        "images": result.images,
+        "images_per_second": result.ips,
+        "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
+        "device": describe_device(trained.device),
+        "runtime": trained.runtime,
+        "weights": str(weights),
+        "split": dataset.val.name,
+        "flip": flip,
+        "classes": dataset.classes,
+        "per_class": [quality.as_dict() for quality in predictions.per_class()],
+        "confusion_matrix": predictions.confusion().tolist(),
+        "provenance": _provenance(trained, dataset),
+    }
+    pngs = {
+        name: as_png(figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
+        for name in (figures.OF_PREDICTIONS if report else ["predictions"])
+    }
+    contents = {filenames.EVALUATION: json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"}
+    contents |= {filenames.FIGURES[name]: png for name, png in pngs.items()}
+    if report:
+        curves = (
+            {filenames.CURVES[name]: as_png(figure) for name, figure in draw_curves(points).items()} if points else {}
+        )
+        contents |= curves
+        contents[filenames.REPORT] = make_report(measured, config, pngs, curves.values(), trained.weights.parent)
+    with writing_into(output) as output:
+        replace({output / name: partial(_write, content) for name, content in contents.items()})
+    return measured
+
+
+def _refuse_other_classes(trained, dataset):
+    """The model's outputs stand for the classes of its training; names noted in another number are not those."""
+    noted = trained.noted_classes
+    if noted is None or len(noted) != len(dataset.classes):
+        return
+    for i, (before, now) in enumerate(zip(noted, dataset.classes, strict=True)):
+        if before != now:
+            raise UserError(
+                f"data.file: {trained.config.data.file} has other classes than {trained.weights} were trained on: "
+                f"class {i} is {now}, not {before}: give data with those classes"
+            )
+
+
+def _write(content, path):
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="backslashreplace")  # a folder may have a name that cannot be UTF-8
+    path.write_bytes(content)
+
+
+class MirrorAveraged(paddle.nn.Layer):
+    """A model whose class probabilities are averaged over a picture and its mirror image.
+
+    pictures [B, 3, H, W] -> float32 [B, classes]: the logarithms of the mean probabilities, which stand in for logits.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        log_p = [F.log_softmax(self.model(view).astype("float32"), axis=-1) for view in (x, x.flip(axis=-1))]
+        return paddle.logsumexp(paddle.stack(log_p), axis=0) - math.log(2)
+
+
+def _provenance(trained, dataset):
+    return {
+        **environment(trained.device),
+        "archive_name": trained.config.data.name,
+        "archive": trained.config.data.file,
+        "archive_md5": dataset.md5,
+        "archive_is_official": dataset.official,
+        "weights_sha256": trained.sha256,
+    }
+
+
+def throughput(model, images, precision):
+    """Return pictures a second of the forward pass alone on one batch, after a warm-up, over about `SECONDS`."""
+    model.eval()
+
+    def forward(times):
+        begin = time.perf_counter()
+        for _ in range(times):
+            logits = model(images)
+        logits.sum().item()  # waits for the device
+        return time.perf_counter() - begin
+
+    with paddle.no_grad(), precision.autocast():
+        forward(1)
+        times = max(1, int(SECONDS / forward(1)))
+        return times * len(images) / forward(times)

@@ -1,0 +1,105 @@
+"""Figures of the training augmentation: one picture over the epochs of a run; pictures under all appliers."""
+
+import dataclasses
+
+import numpy as np
+import paddle
+from matplotlib.figure import Figure
+
+from data import augment, randaugment, unnormalise
+from engine.config import build
+from engine.figures.predictions import short
+
+COLUMNS = 4
+
+
+def training_pictures(config, dataset):
+    """Return what a training run of the config reads its pictures from: (epoch, index) -> (picture, label).
+
+    How large its batches are and who makes them changes no picture, so that a few pictures will do, too.
+    """
+    alone = dataclasses.replace(config.data, batch_size=1, num_workers=0)
+    return build.build_train_loader(dataclasses.replace(config, data=alone), dataset).dataset
+
+
+def draw_epochs(config, dataset, index, epochs):
+    """Draw a training picture, untouched, and then as each of the first `epochs` epochs of a run sees it.
+
+    Under `fast` each has its parameters below it; `host` draws them inside paddle.vision, which does not tell, but for
+    RandAugment and erasing.
+    """
+    pictures, split = training_pictures(config, dataset), dataset.train
+    tells = config.data.pipeline == "fast"
+    images, texts = [split.images[index]], [""]
+    for epoch in range(epochs):
+        images.append(unnormalise(pictures[epoch, index][0][None])[0])
+        lines = describe_operations(pictures.operations(epoch)[index])
+        lines += [describe(pictures.params(epoch)[[index]])] if tells else []
+        texts.append("\n".join(lines + describe_box(pictures.boxes(epoch)[index])))
+    rows, lines = -(-len(images) // COLUMNS), max(len(text.splitlines()) for text in texts)
+    figure = Figure(figsize=(2 * COLUMNS, (2.2 + 0.85 / 6 * lines) * rows + 0.4), dpi=100, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
+    note = "" if tells else f"\nits {'other ' * any(texts)}parameters are drawn inside paddle.vision and not known"
+    what = f"{split.name}, picture {index}, seed {config.train.seed}, pipeline {config.data.pipeline}{note}"
+    figure.suptitle(what, fontsize=9)
+    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
+        axes = figure.add_subplot(rows, COLUMNS, i + 1)
+        axes.imshow(image, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        title = f"epoch {i}" if i else f"untouched: {short(dataset.classes[split.labels[index]])}"
+        axes.set_title(title, fontsize=9, parse_math=False)
+        axes.set_xlabel(text, fontsize=7.5)
+    return figure
+
+
+def draw_appliers(config, dataset, count):
+    """Draw the first training pictures, a row each: untouched with parameters, then as each applier makes them."""
+    images, labels = dataset.train.images[:count], dataset.train.labels[:count]
+    size, rng = config.data.image_size, np.random.default_rng(config.train.seed)
+    params = augment.sample(rng, len(images), *images.shape[1:3], build.build_augmentation(config))
+    made = {
+        "paddle.vision": augment.apply_vision(images, params, size),
+        "apply_cv2": augment.apply_cv2(images, params, size),
+        "apply_ops": unnormalise(augment.apply_ops(paddle.to_tensor(images), params.upload(), size).numpy()),
+    }
+    rows = len(images)
+    figure = Figure(figsize=(10.4, 2.4 * rows), dpi=100, layout="constrained")
+    grid = figure.subplots(rows, 1 + len(made), squeeze=False)
+    for row in range(rows):
+        grid[row, 0].set_ylabel(describe(params[[row]]), rotation=0, ha="right", va="center", fontsize=7.5)
+        grid[row, 0].imshow(images[row], interpolation="nearest")
+        grid[row, 0].set_title(short(dataset.classes[labels[row]]), fontsize=9, parse_math=False)
+        for axes, (name, pictures) in zip(grid[row, 1:], made.items(), strict=True):
+            axes.imshow(pictures[row], interpolation="nearest")
+            distance = np.abs(pictures[row].astype(int) - made["paddle.vision"][row]).mean()
+            axes.set_title(name if name == "paddle.vision" else f"{name}: off by {distance:.2f} / 255", fontsize=9)
+        for axes in grid[row]:
+            axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def describe(params):
+    """Tell one picture's parameters in a few lines, jitter in the order in which it happens."""
+    top, left, height, width = params.box[0]
+    jitter = [
+        f"{('brightness', 'contrast', 'saturation')[kind]} {params.factor[0, kind]:.2f}" for kind in params.order[0]
+    ]
+    return "\n".join(
+        [
+            f"crop {height} x {width} at {top}, {left}",
+            *jitter,
+            "flipped" if params.flip[0] else "not flipped",
+            f"rotated by {params.angle[0]:.1f}°",
+        ]
+    )
+
+
+def describe_operations(operations):
+    """Tell one picture's operations of RandAugment, a line each."""
+    return [f"{randaugment.NAMES[operation]} {'+' if sign > 0 else '-'}" for operation, sign in operations]
+
+
+def describe_box(box):
+    """Tell what is erased of one picture, in a line if anything is."""
+    top, left, height, width = box
+    return [f"erased {height} x {width} at {top}, {left}"] if height else []

@@ -1,0 +1,168 @@
+"""Figures of what a model makes of pictures: grids, confusion matrix, quality of each class, reliability."""
+
+import unicodedata
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+GRID = 18  # pictures in a grid, as in the notebook
+LARGE, NAMED = 25, 120  # classes at most that an axis has room to name: as large as the rest, and at all
+OVER_PICTURE = 14  # the width of a class's name beside "(true: )" or a percentage
+# Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
+CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
+
+# After matplotlib's own font those that are installed, for the letters that it has not.
+_installed = font_manager.get_font_names()
+matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CJK if name in _installed)]
+
+
+def width(text):
+    """Return how wide a text is in letters; those of Chinese, Japanese and Korean are as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def short(name, most=20):
+    """Return a name so that it fits over a picture, `most` wide: the middle of a wider one is left out."""
+    if width(name) <= most:
+        return name
+    head = tail = name
+    while width(head) > most // 2 - 1:
+        head = head[:-1]
+    while width(tail) > most // 2:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def picture_grid(images, titles, correct=None, columns=6):
+    """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(image, interpolation="nearest")
+        axes.set_axis_off()
+        colour = "black" if correct is None else "green" if correct[i] else "red"
+        axes.set_title(title, fontsize=9, color=colour, parse_math=False)
+    return figure
+
+
+def prediction_grid(predictions, images, classes):
+    """Draw the first pictures with predicted and true class over each, green where they agree and red where not."""
+    first = range(min(GRID, len(images)))
+    classes = [short(name, OVER_PICTURE) for name in classes]
+    titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
+    return picture_grid(images[: len(first)], titles, predictions.correct)
+
+
+def mistakes_grid(predictions, images, classes):
+    """Draw the pictures that were taken for something else with the highest probability, which is given."""
+    wrong, classes = predictions.mistakes(GRID), [short(name, OVER_PICTURE) for name in classes]
+    titles = [
+        f"{classes[predictions.predicted[i]]} {predictions.confidence[i]:.1%}\n(true: {classes[predictions.labels[i]]})"
+        for i in wrong
+    ]
+    if len(wrong):
+        return picture_grid(images[wrong], titles)
+    figure = Figure(figsize=(10.2, 1), dpi=100)
+    figure.text(0.5, 0.5, f"no mistakes in {len(images)} pictures", ha="center", va="center")
+    return figure
+
+
+def confusion_matrix(predictions, images, classes):
+    """Draw the confusion matrix: as colour the share of the true class's pictures, and of few classes the counts."""
+    counts, names = predictions.confusion(), [short(name) for name in classes]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    few = len(classes) <= LARGE
+    side = 3 + 0.45 * min(len(classes), LARGE)
+    figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    if len(classes) <= NAMED:
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
+        axes.set_xticks(range(len(names)), names, parse_math=False, **turned, **_size(classes))
+        axes.set_yticks(range(len(names)), names, parse_math=False, **_size(classes))
+    else:
+        axes.set(xlabel="predicted class, by its number", ylabel="true class, by its number")
+    if few:
+        for (true, predicted), count in np.ndenumerate(counts):
+            colour = "white" if shares[true, predicted] > 0.5 else "black" if count else "silver"
+            axes.text(predicted, true, str(count), ha="center", va="center", fontsize=8, color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def class_quality(predictions, images, classes):
+    """Draw precision, recall and F1 of each class, the worst F1 at the bottom, or of too many classes the worst.
+
+    A class without pictures has a dash in their place, at the top.
+    """
+    of_each, title = predictions.per_class(), "Each class"
+    order = sorted(range(len(classes)), key=lambda i: (not of_each[i].images, of_each[i].f1))
+    if len(classes) > NAMED:
+        order, title = order[:LARGE], f"The {LARGE} of {len(classes)} classes with the worst F1"
+    names, measured = [short(classes[i]) for i in order], [of_each[i] for i in order if of_each[i].images]
+    figure = Figure(figsize=(8, 1.5 + _height(len(order))), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    rows, marker = np.arange(len(measured)), 5 if len(order) <= LARGE else 3
+    axes.barh(rows, [quality.f1 for quality in measured], color="lightsteelblue", label="F1")
+    axes.plot([x.precision for x in measured], rows, "o", color="tab:blue", markersize=marker, label="precision")
+    axes.plot([x.recall for x in measured], rows, "D", color="tab:orange", markersize=marker, label="recall")
+    for row in range(len(measured), len(order)):
+        axes.text(0.01, row, "– (no pictures)", va="center", **_size(order))
+    axes.set_yticks(range(len(order)), names, parse_math=False, **_size(order))
+    axes.set(title=title, xlim=(0, 1.005), ylim=(-0.6, len(order) - 0.4))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def reliability_diagram(predictions, images, classes):
+    """Draw accuracy against confidence, and below it how many pictures lie where."""
+    calibration = predictions.calibration()
+    bins = len(calibration.images)
+    middles, some = (np.arange(bins) + 0.5) / bins, calibration.images > 0
+    figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="as confident as right")
+    top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
+    top.plot(calibration.confidence[some], calibration.accuracy[some], "o", color="tab:blue", label="mean confidence")
+    top.set(
+        title=f"Reliability: expected calibration error {calibration.error:.2%}",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    top.legend(loc="upper left")
+    bottom.bar(middles, calibration.images, 1 / bins, color="grey", edgecolor="white")
+    bottom.set(xlabel="confidence: the probability of the predicted class", ylabel="pictures")
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+    top.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+# Each is drawn from (predictions, images uint8 [N, h, w, 3], names of the classes).
+OF_PREDICTIONS = {
+    "predictions": prediction_grid,
+    "class_quality": class_quality,
+    "confusion_matrix": confusion_matrix,
+    "reliability": reliability_diagram,
+    "mistakes": mistakes_grid,
+}
+ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
+
+
+def _height(classes):
+    """Inches for a row a class, enough to name it."""
+    return 0.3 * min(classes, LARGE) + 0.06 * (classes - min(classes, LARGE))
+
+
+def _size(classes):
+    return {} if len(classes) <= LARGE else {"fontsize": 6}

@@ -1,0 +1,1 @@
+"""Losses and metrics, and measuring a model on a loader."""

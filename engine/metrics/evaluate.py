@@ -1,0 +1,77 @@
+"""Measuring a model on all pictures of a loader."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+from tqdm import tqdm
+
+from engine.metrics.meter import Meter
+from engine.metrics.quality import Predictions
+from engine.system import processes
+from engine.system.precision import MixedPrecision
+from engine.system.terminal import has_progress_bar
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measures.
+
+    Attributes:
+        loss: the mean over all pictures. top1, top5: accuracies, fractions. images: how many pictures.
+        ips: pictures per second with loading; the first batch is a warm-up and is left out where there are more.
+        predictions: those of all pictures, of all processes.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+    images: int
+    ips: float
+    predictions: Predictions
+
+
+def evaluate(
+    model: nn.Layer,
+    loader: Any,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    num_classes: int,
+    precision: MixedPrecision | None = None,
+    check: Callable[[], None] | None = None,
+) -> Evaluation:
+    """Measure a model on all pictures of a loader; `check` is called between batches and may raise."""
+    precision = precision or MixedPrecision()
+    model.eval()
+    meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
+    begin, counted_from = time.perf_counter(), 0
+    with paddle.no_grad():
+        bar = tqdm(loader, desc="validation", leave=False, disable=not has_progress_bar())
+        for i, (images, labels) in enumerate(bar):
+            if check:
+                check()
+            with precision.autocast():
+                logits = model(images).astype("float32")
+            meter.update(criterion(logits, labels), logits, labels)
+            logits_of_all.append(logits)
+            labels_of_all.append(labels)
+            if i == 0 and len(loader) > 1:
+                meter.last_loss.item()  # waits for this device, and for no other process
+                begin, counted_from = time.perf_counter(), meter.images
+        counted = meter.read()
+    ips = (meter.images - counted_from) / (time.perf_counter() - begin) * processes.size()
+    logits, labels = paddle.zeros([0, num_classes]), paddle.zeros([0], dtype="int64")
+    if logits_of_all:  # a process may have no pictures
+        logits, labels = paddle.concat(logits_of_all), paddle.concat(labels_of_all)
+    probabilities = F.softmax(processes.gather(logits), axis=-1)
+    return Evaluation(
+        loss=counted["loss"],
+        top1=counted["top1"],
+        top5=counted["top5"],
+        images=counted["images"],
+        ips=ips,
+        predictions=Predictions(probabilities.numpy(), processes.gather(labels).numpy()),
+    )

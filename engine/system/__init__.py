@@ -1,0 +1,1 @@
+"""The machine: device, processes, precision, signals, files. What differs between machines is here alone."""

@@ -1,0 +1,74 @@
+"""The device that a run computes on: choosing it, naming it, and asking it for memory and determinism."""
+
+import math
+import platform
+import shutil
+
+from engine.errors import UserError
+from engine.system.tuning import cpu_info, cpu_threads, tune_cpu
+
+
+def select_device(wanted: str) -> str:
+    """Make `wanted` (auto, gpu, gpu:N or cpu) Paddle's device and return its name: "cpu" or "gpu:N".
+
+    Raises:
+        UserError: a GPU is asked for, but this Paddle cannot use it.
+    """
+    import paddle
+
+    from engine.system import processes  # imports paddle
+
+    count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    if wanted == "auto":
+        wanted = "gpu" if count else "cpu"
+    if wanted == "cpu":
+        paddle.set_device("cpu")
+        tune_cpu()
+        return "cpu"
+    if wanted != "gpu" and processes.size() > 1:
+        raise UserError(
+            f"device: {wanted}, but several processes cannot share a GPU: use device=gpu; --gpus names them",
+            key="device",
+            value=wanted,
+        )
+    index = int(wanted.partition(":")[2]) if wanted != "gpu" else processes.local_gpu()
+    if index >= count:
+        why = f"it sees {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a build for the CPU"
+        raise UserError(
+            f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {why}; "
+            "use device=cpu or device=auto, or install requirements.txt on a machine with an NVIDIA GPU",
+            key="device",
+            value=wanted,
+        )
+    paddle.set_device(f"gpu:{index}")
+    return f"gpu:{index}"
+
+
+def describe_device(device: str) -> str:
+    """Name the hardware behind `device` for people: "cpu (AMD EPYC, 2 threads)"."""
+    import paddle
+
+    if device == "cpu":
+        name = next((line.split(":", 1)[1].strip() for line in cpu_info().splitlines() if "model name" in line), None)
+        description = f"cpu ({name or platform.machine()}, {cpu_threads()} threads)"
+        if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
+            description += "; this machine has an NVIDIA driver, but this Paddle is a build for the CPU"
+        return description
+    return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
+
+
+def gpu_memory() -> float:
+    """Return the peak memory of Paddle's tensors on the current GPU so far, in MB; NaN on a CPU."""
+    import paddle
+
+    if not paddle.is_compiled_with_cuda() or paddle.get_device() == "cpu":
+        return math.nan
+    return paddle.device.cuda.max_memory_allocated() / 2**20
+
+
+def make_deterministic() -> None:
+    """Choose Paddle's GPU operators that give the same bits each time; a build for the CPU needs nothing."""
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True, "FLAGS_embedding_deterministic": 1})

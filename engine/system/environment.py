@@ -1,0 +1,34 @@
+"""Where a run happens: the project's folder, its git commit, versions and device."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from engine.system.device import describe_device
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def environment(device: str) -> dict:
+    """Return the versions, device and git commit of a run, for `environment.json`."""
+    import paddle
+
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "paddle": paddle.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": describe_device(device),
+        "git_commit": commit,
+        "git_uncommitted_changes": bool(changes) if commit else None,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+        return done.stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,1 @@
+"""Training: the parts of a run, its state, the loop."""

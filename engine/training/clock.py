@@ -1,0 +1,34 @@
+"""How long training steps take, and how much of that they wait for data."""
+
+import time
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """Means since the last restart: seconds per step, seconds per step spent waiting for data, pictures per second."""
+
+    batch: float
+    reader: float
+    ips: float
+
+
+class Clock:
+    """Measures training steps between two log points."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.begin = self.last = time.perf_counter()
+        self.waited, self.steps, self.images = 0.0, 0, 0
+
+    def batch_is_here(self) -> None:
+        self.waited += time.perf_counter() - self.last
+
+    def step_is_done(self, images: int) -> None:
+        self.steps, self.images, self.last = self.steps + 1, self.images + images, time.perf_counter()
+
+    def read(self) -> Cost:
+        """Read right after a read-back from the device; otherwise work that is still queued there is not counted."""
+        elapsed = time.perf_counter() - self.begin
+        return Cost(elapsed / self.steps, self.waited / self.steps, self.images / elapsed)

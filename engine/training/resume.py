@@ -1,0 +1,91 @@
+"""Resuming a run: bring its state back from the newest checkpoint, and refuse what would change its results."""
+
+from pathlib import Path
+from typing import Any
+
+from data import FOLDER
+from engine import filenames
+from engine.config.load import flatten
+from engine.config.options import Config, options
+from engine.errors import UserError
+from engine.output.checkpoints import Checkpoints
+from engine.system import processes
+from engine.training.state import State, follow_new_cosine, restore
+from engine.weights.pdparams import load
+
+
+def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> tuple[list[str], Any]:
+    """Bring a new state to where the newest whole checkpoint was.
+
+    Returns:
+        lines for the log, and the position of the records at the checkpoint.
+
+    Raises:
+        UserError: there is no whole checkpoint, or it is of a run that computes something else.
+    """
+    found, damage = checkpoints.newest()
+    saved, now = load(found / filenames.REST), checkpoints.about
+    _refuse_changes(saved["about"], now, extending)
+    restore(state, found)
+    if processes.rank() == 0:
+        checkpoints.name_latest(found)  # a kill may have come before this was done
+    if saved["about"]["config"]["train.epochs"] != now["config"]["train.epochs"]:
+        follow_new_cosine(state)
+    warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
+    done = f"Resumed from {found}: {state.epoch} epochs and {state.iteration} steps of the next one are done"
+    if state.epoch == now["config"]["train.epochs"]:
+        done += "; nothing is left to do: for more epochs, use -o train.epochs=N --extend"
+    return [*warnings, done], saved["records"]
+
+
+def refuse_other_config_early(output: Path, config: Config, extending: bool) -> None:
+    """Refuse a changed config by what the newest readable checkpoint says of it, without reading any weights.
+
+    Raises:
+        UserError: an option that affects results differs.
+    """
+    if about := Checkpoints(output).read_about():
+        _refuse_other_config(about["config"], flatten(config), extending)
+
+
+def _refuse_other_config(saved: dict, now: dict, extending: bool) -> None:
+    known = options()
+    for key, value in now.items():
+        before = saved.get(key, known[key].default)  # a run older than the option did what its default does
+        if before == value or known[key].metadata["free"]:
+            continue
+        if key == "train.epochs" and value > before:
+            if extending:
+                continue
+            raise UserError(
+                f"train.epochs: {value}, but the run and its learning rate were planned for {before}: "
+                "--extend stretches the cosine over the longer run",
+                key=key,
+                value=value,
+            )
+        raise UserError(
+            f"{key}: {value}, but the run was started with {before}, which affects its results: "
+            f"use {key}={before}, or start another run with -o output_dir=NEW",
+            key=key,
+            value=value,
+        )
+
+
+def _refuse_changes(saved: dict, now: dict, extending: bool) -> None:
+    _refuse_other_config(saved["config"], now["config"], extending)
+    if saved["archive"] != now["archive"]:
+        file = now["config"]["data.file"]
+        of_folder = ": a picture was added, removed or changed" if now["config"]["data.name"] == FOLDER else ""
+        raise UserError(
+            f"data.file: {file} is not the data that the run was started with "
+            f"(MD5 {saved['archive']}, not {now['archive']}{of_folder}): use the same data",
+            key="data.file",
+            value=file,
+        )
+    if saved["processes"] != now["processes"]:
+        raise UserError(
+            f"{now['processes']} process(es), but the run was started with {saved['processes']}, which affects its "
+            "results: launch as many",
+            key="processes",
+            value=now["processes"],
+        )

@@ -1,0 +1,1 @@
+"""Weights on disk: Paddle's files, torch's files, official names, and weights to start from."""

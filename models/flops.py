@@ -1,0 +1,45 @@
+"""Multiply-adds of a model, counted as the paper counts them."""
+
+import paddle
+
+from .attention import Attention
+from .layers import Conv2D, DepthwiseConv2D, Linear
+
+
+def count_multiply_adds(model, height, width):
+    """Return the multiply-adds for one picture: convolutions, linear layers and the two products of attention.
+
+    That is the whole architecture, with the last encoder's local tokens, which classification leaves out as unread.
+    `paddle.flops` leaves out the products of attention, which belong to no layer of its own, and counts biases.
+    """
+    total = 0
+
+    def conv(layer, inputs, output):
+        nonlocal total
+        total += int(output.size) * int(layer.weight.size) // layer.weight.shape[0]
+
+    def linear(layer, inputs, output):
+        nonlocal total
+        total += int(output.size) * layer.weight.shape[0]
+
+    def attention(layer, inputs, output):
+        nonlocal total
+        sequences, N, C = output.shape
+        total += 2 * sequences * N * N * C  # q k^T and weights v
+
+    counters = {Conv2D: conv, DepthwiseConv2D: conv, Linear: linear, Attention: attention}
+    hooks = [
+        layer.register_forward_post_hook(counters[type(layer)])
+        for layer in model.sublayers()
+        if type(layer) in counters
+    ]
+    training = model.training
+    model.eval()
+    with paddle.no_grad():
+        maps = model.forward_features(paddle.zeros([1, 3, height, width]), detection=True)
+        model.head(paddle.zeros([1, maps[-1].shape[1]]))
+    for hook in hooks:
+        hook.remove()
+    if training:
+        model.train()
+    return total

@@ -1,0 +1,587 @@
+"""One's own pictures in class sub-folders, and CIFAR-100: read, checked, and all that a run is made of them."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import runpy
+import shutil
+import signal
+import sys
+import time
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+import eval as eval_script
+from data import augment, fast, folder as folders, pictures
+from data.host import Augmentation
+from engine.benchmark import subjects
+from engine.config import build
+from engine.config.load import flatten, load_config
+from engine.errors import UserError
+from engine.filenames import CONFIG
+from engine.inference import trained as trained_models
+from engine.weights import pdparams
+from tests.support import archives
+from tests.support.runs import MICRO, ROOT, assert_same_weights, points, resume, script, send_signal_in, train
+
+CLASSES = sorted(archives.CLASSES)
+OF_A_FOLDER = ("data.name=folder", "data.side=32")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder of 100 pictures to train on and 20 to validate on."""
+    return archives.of("folder", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy of it to change."""
+    return shutil.copytree(whole, tmp_path / "pictures")
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory):
+    """The same pictures, in the archive with a picture of each class after the other: an archive, and a folder."""
+    place, content = tmp_path_factory.mktemp("twins"), archives.members()
+    batches = [content[name] for name in archives.BATCHES]
+    return (
+        archives.write(place / "cifar.tar.gz", content),
+        archives.write_folder(place / "pictures", batches, [content["test_batch"]]),
+    )
+
+
+def test_a_folder_gives_the_first_picture_of_each_class_then_the_second_of_each(folder):
+    (folder / "train" / "dog" / "009.png").unlink()
+    dataset = data.load(folder, "folder")
+    assert dataset.classes == CLASSES
+    assert (len(dataset.train), len(dataset.val)) == (99, 20)
+    assert dataset.train.images.shape == (99, 32, 32, 3)
+    assert dataset.train.labels[:12].tolist() == [*range(10), 0, 1]
+    assert dataset.train.labels[-9:].tolist() == [i for i in range(10) if i != CLASSES.index("dog")]
+    for split, name in ((dataset.train, "train"), (dataset.val, "val")):
+        files = sorted((folder / name).glob("*/*.png"), key=lambda file: (file.name, file.parent.name))
+        np.testing.assert_array_equal(split.images, [np.asarray(Image.open(file)) for file in files])
+
+
+@pytest.mark.parametrize("side", [16, 48])
+def test_pictures_of_any_size_are_kept_as_their_middle_square(folder, side):
+    wide = np.random.RandomState(0).randint(0, 256, (40, 90, 3)).astype(np.uint8)
+    Image.fromarray(wide).save(folder / "train" / "cat" / "000.png")
+    split = data.load(folder, "folder", side=side).train
+    middle = wide[:, 25:65]
+    how = cv2.INTER_AREA if side < 40 else cv2.INTER_LINEAR
+    found = split.images[CLASSES.index("cat")]
+    np.testing.assert_array_equal(found, cv2.resize(middle, (side, side), interpolation=how))
+    assert split.images.shape == (100, side, side, 3)
+
+
+def test_what_systems_leave_in_folders_is_left_out(folder):
+    md5 = data.load(folder, "folder").md5
+    for name in (".DS_Store", "train/.DS_Store", "train/cat/.hidden.png", "train/cat/Thumbs.db", "val/desktop.ini"):
+        (folder / name).write_text("junk")
+    (folder / "notes.txt").write_text("beside train and val anything may lie")
+    assert data.load(folder, "folder").md5 == md5
+
+
+def test_links_are_followed(whole, tmp_path):
+    linked = tmp_path / "linked"
+    (linked / "train").mkdir(parents=True)
+    (linked / "val").symlink_to(whole / "val")
+    for place in (whole / "train").iterdir():
+        if place.name != "cat":
+            (linked / "train" / place.name).symlink_to(place)
+    (linked / "train" / "cat").mkdir()
+    for file in (whole / "train" / "cat").iterdir():
+        (linked / "train" / "cat" / file.name).symlink_to(file)
+    assert data.load(linked, "folder").md5 == data.load(whole, "folder").md5
+
+
+def test_the_folders_md5_is_that_of_what_md5sum_prints(folder):
+    files = sorted(str(file.relative_to(folder)) for file in folder.glob("*/*/*.png"))
+    lines = [f"{hashlib.md5((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in files]
+    dataset = data.load(folder, "folder")
+    assert dataset.md5 == hashlib.md5("".join(lines).encode()).hexdigest()
+    assert not dataset.official
+    assert data.load(shutil.move(folder, folder.with_name("moved")), "folder").md5 == dataset.md5
+
+
+def test_holdout_needs_no_validation_folder_and_holds_out_what_it_does_of_an_archive(twins, tmp_path):
+    archive, whole = twins
+    alone = shutil.copytree(whole, tmp_path / "alone")
+    shutil.rmtree(alone / "val")
+    of_archive, of_folder = data.load(archive, holdout=30), data.load(alone, "folder", holdout=30)
+    for a, b in ((of_archive.train, of_folder.train), (of_archive.val, of_folder.val)):
+        assert a.name == b.name
+        np.testing.assert_array_equal(a.images, b.images)
+        assert [of_archive.classes[label] for label in a.labels] == [of_folder.classes[label] for label in b.labels]
+    with pytest.raises(data.DataError, match=r"data\.holdout: 100, but .* has 100 training pictures"):
+        data.load(alone, "folder", holdout=100)
+
+
+@pytest.mark.parametrize("name", ["folder", "cifar10"])
+def test_holdout_leaves_each_class_something_to_train_on(name, tmp_path):
+    file = archives.of(name, tmp_path)
+    classes = CLASSES if name == "folder" else archives.CLASSES
+    assert len(set(data.load(file, name, holdout=50).train.labels)) == 10
+    with pytest.raises(data.DataError) as error:
+        data.load(file, name, holdout=95)
+    lost = re.search(r"data\.holdout: 95, which leaves no picture of class (\w+) in .* \(it has 10\)", str(error.value))
+    assert lost[1] in classes
+
+
+@pytest.mark.parametrize("holdout", [0, 30])
+def test_where_only_val_is_asked_for_the_training_pictures_are_not_decoded(whole, monkeypatch, holdout):
+    both = data.load(whole, "folder", holdout)
+    decoded = []
+    monkeypatch.setattr(pictures, "decode", lambda *what, of=pictures.decode: decoded.append(what[1]) or of(*what))
+    alone = data.load(whole, "folder", holdout, val_only=True)
+    np.testing.assert_array_equal(alone.val.images, both.val.images)
+    np.testing.assert_array_equal(alone.val.labels, both.val.labels)
+    assert (alone.md5, alone.classes, len(alone.train)) == (both.md5, both.classes, 0)
+    assert len(decoded) == len(both.val)
+
+
+def spoil(folder, change):
+    """Change a folder; `change` is a line of Python about `train` and `val`."""
+    names = {"folder": folder, "train": folder / "train", "val": folder / "val", "shutil": shutil, "os": os}
+    exec(change, {**names, "Image": Image})
+
+
+ONE_PIXEL = "Image.new('RGB', (1, 1)).save"
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        ("shutil.rmtree(folder)", "", ["data.file: ", "not found", "train/<class>/ and val/<class>/"]),
+        ("shutil.rmtree(folder); folder.touch()", "", ["data.file: ", "is not a folder"]),
+        ("shutil.rmtree(train)", "train", ["no such folder"]),
+        ("shutil.rmtree(val)", "val", ["no such folder", "data.holdout=N"]),
+        ("shutil.rmtree(val); val.touch()", "val", ["not a folder", "data.holdout=N"]),
+        ("shutil.rmtree(val); val.mkdir()", "val", ["no folders of classes", "data.holdout=N"]),
+        ("os.symlink('nowhere', val / 'x')", "val/x", ["a link that leads nowhere"]),
+        ("shutil.rmtree(train); train.mkdir()", "train", ["no folders of classes"]),
+        ("[shutil.rmtree(train / x) for x in os.listdir(train) if x != 'cat']", "train", ["one class (cat)"]),
+        ("shutil.rmtree(val / 'cat')", "val/cat", ["missing", "train/cat is a class"]),
+        ("shutil.rmtree(val / 'cat'); (val / 'cat').mkdir()", "val/cat", ["no pictures"]),
+        ("shutil.rmtree(train / 'cat'); (train / 'cat').mkdir()", "train/cat", ["no pictures"]),
+        ("(val / 'cat').rename(val / 'cats'); (val / 'dog').rename(val / 'cat')", "val/dog", ["missing"]),
+        ("shutil.copytree(val / 'cat', val / 'cats')", "val/cats", ["a class that", "train has not"]),
+        ("(train / 'cat' / '000.png').write_text('no')", "train/cat/000.png", ["not a picture that can be read"]),
+        ("(train / 'cat' / '000.png').write_bytes(b'')", "train/cat/000.png", ["not a picture that can be read"]),
+        ("os.truncate(val / 'cat' / '001.png', 1000)", "val/cat/001.png", ["a damaged picture"]),
+        ("os.symlink('nowhere', val / 'cat' / 'x.jpg')", "val/cat/x.jpg", ["no such picture"]),
+        ("os.symlink('x.jpg', val / 'cat' / 'x.jpg')", "val/cat/x.jpg", ["not readable"]),
+        ("os.mkfifo(val / 'cat' / 'x.jpg')", "val/cat/x.jpg", ["not a file"]),
+        ("(train / 'cat' / 'notes.txt').touch()", "train/cat/notes.txt", ["not named as a picture", ".jpg"]),
+        ("(train / 'cat' / 'more').mkdir()", "train/cat/more", ["a folder inside the folder of a class"]),
+        (f"{ONE_PIXEL}(train / 'loose.png')", "train/loose.png", ["lies beside the folders of the classes"]),
+    ],
+)
+def test_a_folder_that_is_not_in_order_is_refused_in_one_line_that_names_the_place(folder, change, where, words):
+    spoil(folder, change)
+    with pytest.raises(data.DataError) as error:
+        data.load(folder, "folder")
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"{folder / where}" in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_classes_that_only_look_the_same_are_told_so(folder, split):
+    """macOS takes letters apart (NFD) that others keep together (NFC)."""
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    for name in ("train", "val"):
+        (folder / name / "cat").rename(folder / name / (apart if name == split else composed))
+    with pytest.raises(data.DataError, match=r"val/caf.*: looks like .*train/caf.*NFC and NFD.*: rename one"):
+        data.load(folder, "folder")
+
+
+def test_a_picture_may_be_named_in_capitals(folder):
+    for split in ("train", "val"):
+        Image.new("RGB", (32, 32)).save(folder / split / "cat" / "0.JPG", "JPEG")
+        Image.new("RGB", (32, 32)).save(folder / split / "cat" / "1.Png", "PNG")
+    dataset = data.load(folder, "folder")
+    assert (len(dataset.train), len(dataset.val)) == (102, 22)
+
+
+def test_of_several_broken_pictures_the_first_is_named_and_the_others_counted(folder, monkeypatch):
+    """The first in order, which is not the first that is found."""
+
+    def content(file, read=pictures.content):
+        time.sleep(0.3 if file.parts[-3:] == ("train", "cat", "001.png") else 0)
+        return read(file)
+
+    monkeypatch.setattr(pictures, "content", content)
+    monkeypatch.setattr(folders.os, "sched_getaffinity", lambda process: range(4), raising=False)
+    for name in ("train/dog/003.png", "train/cat/001.png", "val/cat/000.png"):
+        (folder / name).write_text("no picture")
+    with pytest.raises(data.DataError, match=r"train/cat/001\.png: .*; 2 more cannot be read either$"):
+        data.load(folder, "folder")
+
+
+def test_a_folder_that_may_not_be_read_is_said_so(folder, monkeypatch):
+    def refused(place):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folders.os, "listdir", refused)
+    with pytest.raises(data.DataError, match=r"train: not readable \(Permission denied\)"):
+        data.load(folder, "folder")
+
+
+def test_pictures_that_memory_cannot_hold_are_refused_before_they_are_read(whole, monkeypatch):
+    needed = 120 * 32 * 32 * 3
+    monkeypatch.setattr(folders, "_memory", lambda: needed)
+    assert len(data.load(whole, "folder").train) == 100
+    monkeypatch.setattr(folders, "_memory", lambda: needed - 1)
+    assert len(data.load(whole, "folder", val_only=True).val) == 20
+    monkeypatch.setattr(pictures, "content", None)
+    with pytest.raises(data.DataError, match=r"120 pictures of 32 x 32 take 0\.0 GB, and this machine has 0\.0 GB"):
+        data.load(whole, "folder")
+    monkeypatch.undo()
+    assert 1e9 < folders._memory() < 1e14
+    with pytest.raises(data.DataError, match=r"120 pictures of 4000000 x 4000000 take 5,760,000\.0 GB"):
+        data.load(whole, "folder", side=4_000_000)
+
+
+def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
+    machine = folders._memory()
+    (tmp_path / "limit").write_text("1000\n")
+    (tmp_path / "none").write_text("max\n")
+    monkeypatch.setattr(folders, "LIMITS", [tmp_path / "none", tmp_path / "missing"])
+    assert folders._memory() >= machine
+    monkeypatch.setattr(folders, "LIMITS", [tmp_path / "none", tmp_path / "limit"])
+    assert folders._memory() == 1000
+
+
+def test_names_in_any_bytes_are_read_and_told(folder):
+    odd = os.fsdecode(b"caf\xe9")
+    for split in ("train", "val"):
+        (folder / split / "cat").rename(folder / split / odd)
+    dataset = data.load(folder, "folder")
+    assert dataset.classes[3] == r"caf\xe9"
+    assert len(dataset.train) == 100
+    shutil.rmtree(folder / "val" / odd)
+    with pytest.raises(data.DataError) as error:
+        data.load(folder, "folder")
+    assert odd in str(error.value)
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(whole):
+    before = list(warnings.filters)
+    data.load(whole, "folder")
+    assert warnings.filters == before
+
+
+def test_cifar100_gives_its_fine_classes(tmp_path):
+    content = archives.members_of_100(train=200, test=100)
+    dataset = data.load(archives.write(tmp_path / "a.tar.gz", content), "cifar100")
+    assert dataset.classes[37] == "thing 37"
+    assert len(dataset.classes) == 100
+    assert dataset.train.labels.tolist() == content["train"][b"fine_labels"]
+    row = content["test"][b"data"][7]
+    np.testing.assert_array_equal(dataset.val.images[7], row.reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": None}, ["has no train", "CIFAR-100's python version has train, test, meta"]),
+        ({"meta": {b"label_names": ["a", "b"]}}, ["meta has no list `fine_label_names`"]),
+        ({"test": archives.batch(3, 0)}, ["`fine_labels` of test", "expected 3 integers"]),
+        ({"test": archives.batch(1, 0, fine_labels=[100])}, ["label 100 in row 0 of test", "0 to 99", "in meta"]),
+        ({"test": pickle.dumps(os.system)}, ["get the official archive by `python tools/get_cifar100.py`"]),
+    ],
+)
+def test_a_spoilt_archive_of_cifar100_is_refused_in_its_own_words(tmp_path, changes, words):
+    archives.write(tmp_path / "a.tar.gz", {**archives.members_of_100(), **changes})
+    with pytest.raises(data.DataError) as error:
+        data.load(tmp_path / "a.tar.gz", "cifar100")
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_data_under_the_name_of_other_data_are_told_apart(whole, tmp_path):
+    of_10, of_100 = (archives.of(name, tmp_path) for name in ("cifar10", "cifar100"))
+    for file, name, words in (
+        (of_10, "cifar100", "data.name: cifar100, but .* has the layout of CIFAR-10: set data.name=cifar10"),
+        (of_100, "cifar10", "data.name: cifar10, but .* has the layout of CIFAR-100: set data.name=cifar100"),
+        (whole, "cifar10", "is a folder, expected an archive of CIFAR-10: .* set data.name=folder"),
+        (of_10, "folder", "is not a folder, expected one with train"),
+        (tmp_path / "none", "cifar100", "download CIFAR-100 by `python tools/get_cifar100.py --output .*none`"),
+    ):
+        with pytest.raises(data.DataError, match=words):
+            data.load(file, name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.side=64"], "data.side: 64, but the pictures of data.name: cifar10 are 32 x 32"),
+        (["data.name=folder", "data.download=true"], "data.download: true, with data.name: folder: there is nothing"),
+        (["data.name=folder", "model.num_classes=3"], "model.num_classes: 3, but .*pictures has 10 classes: set model"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(whole, overrides, words):
+    with pytest.raises(UserError, match=words):
+        build.build_dataset(load_config(MICRO, [f"data.file={whole}", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "side"),
+    [
+        ([], 32),
+        (["data.image_size=224"], 32),
+        (["data.side=32"], 32),
+        (["data.name=folder", "data.image_size=224"], 224),
+        (["data.name=folder", "data.image_size=224", "data.side=256"], 256),
+    ],
+)
+def test_the_side_that_pictures_have(overrides, side):
+    assert build.side(load_config(MICRO, overrides)) == side
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_the_same_pictures_as_archive_and_as_folder_make_the_same_batches(twins, pipeline):
+    settings = ["data.batch_size=16", "data.rotation=20", "data.jitter=0.2", "data.randaugment=2"]
+    made = []
+    for file, overrides in zip(twins, ([], OF_A_FOLDER), strict=True):
+        config = load_config(MICRO, [f"data.file={file}", f"data.pipeline={pipeline}", *settings, *overrides])
+        dataset = build.build_dataset(config)
+        loaders = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
+        made.append([(x.numpy(), labels.numpy()) for loader in loaders for x, labels in loader])
+    assert len(made[0]) == 6 + 2
+    for (of_archive, labels), (of_folder, labels_too) in zip(*made, strict=True):
+        np.testing.assert_array_equal(of_archive, of_folder)
+        np.testing.assert_array_equal(labels, labels_too)
+
+
+@pytest.fixture(scope="module")
+def trained(nano, twins, tmp_path_factory):
+    """Runs on the twins, and on CIFAR-100: {what of: output folder}."""
+    place, (archive, whole) = tmp_path_factory.mktemp("runs"), twins
+    of_100 = archives.of("cifar100", place)
+    runs = {
+        "archive": (archive,),
+        "folder": (whole, *OF_A_FOLDER),
+        "cifar100": (of_100, "data.name=cifar100", "model.num_classes=100"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, (file, *overrides) in runs.items():
+            train(patch, file, place / name, *overrides)
+    return {name: place / name for name in runs}
+
+
+def test_the_same_pictures_as_archive_and_as_folder_train_the_same_model(trained):
+    for name in ("best_model.pdparams", "final_model.pdparams"):
+        assert_same_weights(trained["archive"] / name, trained["folder"] / name)
+    assert points(trained["archive"]) == points(trained["folder"])
+
+
+def test_the_run_tells_what_it_is_made_of(trained, twins):
+    noted = json.loads((trained["folder"] / "environment.json").read_text())["archive"]
+    assert noted == {
+        "name": "folder",
+        "file": str(twins[1]),
+        "md5": data.load(twins[1], "folder").md5,
+        "official": False,
+        "classes": CLASSES,
+    }
+    assert "20 to validate on (validation set)" in (trained["folder"] / "train.log").read_text()
+    assert "archive" not in (trained["folder"] / "train.log").read_text()
+
+
+@pytest.fixture
+def stopped(nano, twins, tmp_path, monkeypatch):
+    """A run on a copy of the twins' folder that was stopped in its fourth step: (its output folder, the copy)."""
+    copy = shutil.copytree(twins[1], tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        send_signal_in(patch, 3, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            train(patch, copy, tmp_path / "run", *OF_A_FOLDER)
+    return tmp_path / "run", copy
+
+
+def test_a_run_on_a_folder_goes_on_where_it_was_left_wherever_the_folder_is_then(trained, stopped, monkeypatch):
+    output, copy = stopped
+    resume(monkeypatch, output, "-o", f"data.file={shutil.move(copy, copy.with_name('moved'))}")
+    assert_same_weights(output / "final_model.pdparams", trained["folder"] / "final_model.pdparams")
+    assert points(output) == points(trained["folder"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "Image.new('RGB', (32, 32)).save(train / 'cat' / '000.png')",
+        "(val / 'cat' / '000.png').rename(val / 'cat' / '999.png')",
+        "(train / 'dog' / '000.png').unlink()",
+    ],
+)
+def test_a_run_does_not_go_on_when_a_picture_has_changed(stopped, monkeypatch, capsys, change):
+    output, copy = stopped
+    spoil(copy, change)
+    with pytest.raises(SystemExit):
+        resume(monkeypatch, output)
+    error = capsys.readouterr().err
+    assert f"data.file: {copy} is not the data that the run was started with" in error
+    assert "a picture was added, removed or changed" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("data.side=16", "data.side: 16, but the run was started with 32"),
+        ("data.name=cifar10", "data.name: cifar10, but the run was started with folder"),
+        ("model.num_classes=3", "model.num_classes: 3, but the run was started with 10"),
+    ],
+)
+def test_what_the_pictures_become_may_not_change_on_the_way(stopped, monkeypatch, capsys, change, words):
+    monkeypatch.setattr(pictures, "content", None)  # it is said before they are read
+    with pytest.raises(SystemExit):
+        resume(monkeypatch, stopped[0], "-o", change)
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_run_older_than_data_name_goes_on(trained, twins, tmp_path, monkeypatch):
+    """Its config, and its checkpoint's, know neither data.name nor data.side."""
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        send_signal_in(patch, 3, signal.SIGTERM)
+        patch.setattr("engine.training.run.flatten", lambda config, flatten=flatten: older(flatten(config)))
+        with pytest.raises(SystemExit):
+            train(patch, twins[0], output)
+    assert "data.name" not in pdparams.load(output / "latest.pdstates")["about"]["config"]
+    config = (output / CONFIG).read_text()
+    (output / CONFIG).write_text(re.sub("  (name: cifar10|side: 0)\n", "", config))
+    assert (output / CONFIG).read_text().count("\n") == config.count("\n") - 2
+    resume(monkeypatch, output)
+    assert_same_weights(output / "final_model.pdparams", trained["archive"] / "final_model.pdparams")
+
+
+def older(flat):
+    return {key: value for key, value in flat.items() if key not in ("data.name", "data.side")}
+
+
+def tool(monkeypatch, name, *arguments):
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+
+
+@pytest.mark.parametrize("what", ["folder", pytest.param("cifar100", marks=pytest.mark.slow)])
+def test_everything_after_training_works_on(what, trained, twins, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(trained[what], tmp_path / "run")
+    weights, config = run / "best_model.pdparams", run / CONFIG
+    classes = CLASSES if what == "folder" else [f"thing {i}" for i in range(100)]
+    script(monkeypatch, eval_script.main, "--weights", weights, "--report")
+    measured = json.loads((run / "eval.json").read_text())
+    assert measured["classes"] == classes
+    assert measured["provenance"]["archive_name"] == what
+    report = (run / "report.html").read_text()
+    assert f"<td>{classes[-1]}</td>" in report
+    assert measured["provenance"]["archive_md5"] in report
+    assert f'<td class="number">{len(classes) - 1}</td><td>{classes[-1]}</td>' in report
+    assert ("official" in report) == (what != "folder")
+
+    files = [twins[1] / "val" / "cat" / "000.png", "val:3"]
+    tool(monkeypatch, "predict.py", "--weights", weights, "--json", *files)
+    (run / "environment.json").unlink()  # the names then come from the data
+    tool(monkeypatch, "predict.py", "--weights", weights, *files)
+    captured = capsys.readouterr()
+    assert all(any(name in line for name in classes) for line in captured.out.splitlines()[-2:])
+    assert "not known" not in captured.err
+    tool(monkeypatch, "show_attention.py", "--weights", weights, "val:3")
+    tool(monkeypatch, "show_augmentation.py", "-c", config, "--epochs", 3, "--output", tmp_path / "augmentation")
+    tool(monkeypatch, "show_augmentation.py", "-c", config, "--appliers", "--output", tmp_path / "augmentation")
+    tool(monkeypatch, "compare.py", trained["archive"], run, "--output", tmp_path / "comparison")
+    assert "data.name" in (tmp_path / "comparison" / "comparison.md").read_text()
+
+
+def test_a_file_and_the_same_picture_of_the_data_are_predicted_alike(trained, twins, monkeypatch, capsys):
+    same = twins[1] / "val" / CLASSES[0] / "000.png"
+    tool(monkeypatch, "predict.py", "--weights", trained["folder"] / "best_model.pdparams", "--json", same, "val:0")
+    of_file, of_data = json.loads(capsys.readouterr().out)["predictions"]
+    assert of_file["top"] == of_data["top"]
+
+
+@pytest.mark.parametrize("side", [16, 48])
+def test_a_file_becomes_what_the_same_picture_of_the_data_is(twins, side):
+    config = load_config(MICRO, [f"data.file={twins[1]}", "data.name=folder", f"data.side={side}"])
+    trained = trained_models.Trained(None, None, "cpu", config, None, None, None)
+    file = twins[1] / "val" / CLASSES[1] / "000.png"
+    assert trained.picture(file).shape == (side, side, 3)
+    np.testing.assert_array_equal(trained.picture(file), trained.picture("val:1"))
+
+
+LARGE = 96  # side of pictures that are not CIFAR's
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Eight smooth pictures, uint8 [8, 96, 96, 3]."""
+    noise = np.random.RandomState(0).randint(0, 256, (8, 12, 12, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(image, (LARGE, LARGE), interpolation=cv2.INTER_CUBIC) for image in noise])
+
+
+@pytest.mark.parametrize("size", [64, LARGE, 128])
+@pytest.mark.parametrize("applier", ["cv2", "ops"])
+def test_the_fast_pipeline_makes_paddle_visions_pictures_of_larger_ones_too(large, applier, size):
+    params = augment.sample(np.random.default_rng(5), len(large), LARGE, LARGE)
+    assert params.box[:, 2:].max() > 64
+    expected = augment.apply_vision(large, params, size).astype(int)
+    apply = {"cv2": augment.apply_cv2, "ops": fast._by_ops}[applier]
+    made = apply(large, params, size)
+    assert np.abs(made - expected).mean() < 1
+
+
+@pytest.mark.parametrize("pipeline", ["host", "fast"])
+def test_all_ingredients_work_on_larger_pictures(large, pipeline):
+    split = data.Split("training set", large, np.arange(8))
+    augmentation = Augmentation(randaugment=2, erasing=1.0)
+    settings = {"batch_size": 4, "image_size": 64, "num_workers": 0, "seed": 1, "augmentation": augmentation}
+    loader = data.build_train_loader(split, pipeline=pipeline, **settings)
+    assert [x.shape for x, _ in loader] == [[4, 3, 64, 64]] * 2
+
+
+@pytest.mark.parametrize("randaugment", [0, 2])
+def test_a_split_too_large_for_the_device_comes_there_batch_by_batch(large, monkeypatch, randaugment):
+    split, settings = data.Split("training set", large, np.arange(8)), {"batch_size": 4, "image_size": 64}
+    more = {"num_workers": 2, "seed": 1, "augmentation": Augmentation(randaugment=randaugment)}
+
+    def batches():
+        loaders = (
+            data.build_train_loader(split, pipeline="fast", on_device=True, **settings, **more),
+            data.build_eval_loader(split, pipeline="fast", num_workers=0, **settings),
+        )
+        return loaders, [(x.numpy(), labels.numpy()) for loader in loaders for x, labels in loader]
+
+    (_, expected), _ = batches(), monkeypatch.setattr(fast, "RESIDENT", large.nbytes - 1)
+    loaders, found = batches()
+    assert loaders[0]._images is None
+    assert not loaders[1]._resident
+    for (x, a), (y, b) in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_benchmark_without_data_makes_pictures_of_the_side_they_would_have():
+    config = load_config(MICRO, ["data.name=folder", "data.file=none", "data.side=64"])
+    dataset, what = subjects._dataset(config)
+    assert dataset.train.images.shape == (12_500, 64, 64, 3)
+    assert what == "12,500 random pictures (there is no none)"
+
+
+def test_a_benchmark_reads_a_folder(whole):
+    dataset, what = subjects._dataset(load_config(MICRO, [f"data.file={whole}", *OF_A_FOLDER]))
+    assert (len(dataset.train), what) == (100, str(whole))

@@ -1,0 +1,207 @@
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.benchmark import measure
+from engine.errors import UserError
+from models import build_model
+
+PROJECT = Path(__file__).parents[3]
+MICRO = PROJECT / "configs" / "micro_cifar10.yaml"
+SMALL = ["-c", MICRO, "--batch", "2", "--steps", "2", "--device", "cpu", "-o", "data.num_workers=0"]
+OTHER = """
+from models import build_model
+
+def build(variant, num_classes):
+    print("what a file prints does no harm")
+    return build_model(f"regionvit_{variant}_32", num_classes=num_classes)
+"""
+
+
+def tool(*arguments):
+    before = sys.argv
+    sys.argv = ["benchmark.py", *map(str, arguments)]
+    try:
+        runpy.run_path(str(PROJECT / "tools" / "benchmark.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "other.py").write_text(OTHER)
+    nowhere = f"data.file={folder}/none.tar.gz"
+    tool(*SMALL, "-o", nowhere, "--against", folder / "other.py", "--json", folder / "report.json")
+    assert sorted(file.name for file in folder.iterdir()) == ["other.py", "report.json"]
+    return json.loads((folder / "report.json").read_text())
+
+
+def other(folder, code, settings="same"):
+    """A process that holds the implementation that `code` is."""
+    (folder / "other.py").write_text(code)
+    overrides = ["data.batch_size=2"]
+    return measure.Process(str(MICRO), overrides, file=str(folder / "other.py"), settings=settings)
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit:
+        tool(*arguments)
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def assert_rate(entry, key="images_per_second"):
+    assert 0 < entry["min"] <= entry[key] <= entry["max"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["forward", "train_step", "end_to_end"])
+def test_a_part_has_its_rate_and_peak_memory(report, part):
+    assert_rate(report[part])
+    assert report[part]["peak_memory_mb"] > 10
+
+
+@pytest.mark.slow
+def test_every_pipeline_is_timed(report):
+    assert list(report["pipelines"]) == list(measure.pipelines())
+    for entry in report["pipelines"].values():
+        assert_rate(entry)
+        assert "random pictures" in entry["data"]
+
+
+@pytest.mark.slow
+def test_saving_is_timed_in_seconds(report):
+    assert_rate(report["save"], "seconds")
+    model = build_model("regionvit_micro_32", num_classes=10)
+    numbers = 3 * sum(int(parameter.size) for parameter in model.parameters())  # weights and Adam's two moments
+    assert report["save"]["megabytes"] == pytest.approx(4 * numbers / 1e6, rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_share_of_time_is_spent_waiting(report):
+    assert 0 < report["end_to_end"]["waiting_for_data"] < 1
+
+
+@pytest.mark.slow
+def test_another_implementation_is_timed_in_turns(report):
+    for part in measure.COMPARED:
+        ours, theirs = report[part], report["against"][part]
+        assert_rate(theirs)
+        assert theirs["ratio"] == ours["images_per_second"] / theirs["images_per_second"]
+        assert theirs["peak_memory_mb"] > 10
+
+
+@pytest.mark.slow
+def test_one_model_has_as_many_operators_on_either_side_but_for_the_optimizer(report):
+    ours, theirs = (
+        {part: side[part]["operators_per_step"] for part in measure.COMPARED} for side in (report, report["against"])
+    )
+    assert ours["forward"] == pytest.approx(theirs["forward"], rel=0.01)
+    assert (
+        100 < 2 * ours["forward"] < ours["train_step"] < theirs["train_step"]
+    )  # plain Adam goes parameter by parameter
+
+
+@pytest.mark.slow
+def test_the_report_says_what_was_measured_where_and_when(report):
+    assert report["config"]["model.name"] == "regionvit_micro_32"
+    assert report["config"]["data.batch_size"] == 2
+    assert report["arguments"]["steps"] == 2
+    assert report["environment"]["device"].startswith("cpu (")
+    assert {"paddle", "python", "git_commit"} <= set(report["environment"])
+    assert report["date"][:2] == "20"
+
+
+def test_only_restricts(tmp_path, capsys):
+    tool(*SMALL, "--variant", "micro", "--only", "save", "--json", tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert set(report) & {*measure.PARTS, "against"} == {"save"}
+    assert capsys.readouterr().out.startswith("Paddle ")
+
+
+@pytest.mark.parametrize(("settings", "stride_kernel"), [("same", True), ("flags", False)])
+def test_settings_decide_whether_the_other_has_our_flags(tmp_path, settings, stride_kernel):
+    code = """
+import paddle
+def build(variant, num_classes):
+    raise ValueError(paddle.get_flags("FLAGS_use_stride_kernel"))
+"""
+    with other(tmp_path, code, settings) as process, pytest.raises(UserError, match=f": {stride_kernel}}}"):
+        process.ask("start", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("loss = None", "no function build"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
+        (
+            "from paddle.nn import *\ndef build(*_): return Sequential(Flatten(), Linear(3072, 7))",
+            "gives [2, 7], expected",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_process_is_said_in_one_line_and_ends_it(tmp_path, code, words):
+    def begin(process):
+        process.ask("start", device="cpu")
+        process.ask("begin", part="train_step")
+
+    with other(tmp_path, code) as process, pytest.raises(UserError) as error:
+        begin(process)
+    assert "other.py" in str(error.value)
+    assert words in str(error.value)
+    assert process.process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--only", "forward,sleep"], "no part 'sleep'; valid: forward, train_step, pipelines, end_to_end, save"),
+        (["--batch", "0"], "--batch 0"),
+        (["--steps", "0"], "--steps 0"),
+        (["--variant", "huge"], "valid: tiny, small, medium, base, small_w14"),
+        (["--amp", "O3"], "amp.level: 'O3', expected one of O0, O1, O2"),
+        (["--pipeline", "slow"], "data.pipeline: 'slow', expected one of host"),
+        (["--against", "missing.py"], "--against missing.py: no such file"),
+        (["--against", __file__, "--only", "save"], "have one of them in --only"),
+        (["--json", "missing/report.json"], "no folder"),
+        (["--settings", "none"], "invalid choice"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(capsys, arguments, words):
+    assert words in refused(capsys, *arguments)
+
+
+def test_an_unusable_report_file_loses_nothing(tmp_path, capsys):
+    (tmp_path / "report.json").mkdir()
+    assert "cannot be written" in refused(capsys, *SMALL, "--only", "save", "--json", tmp_path / "report.json")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_no_process_is_left_when_the_measuring_one_is_stopped(tmp_path, name):
+    (tmp_path / "other.py").write_text(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))")
+    script = [sys.executable, PROJECT / "tools" / "benchmark.py", *SMALL, "--steps", "100000", "--only", "forward"]
+    (tmp_path / "other.py").write_text(OTHER + (tmp_path / "other.py").read_text())
+    run = subprocess.Popen(
+        [*map(str, script), "--against", str(tmp_path / "other.py")],
+    )
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.1)
+    time.sleep(3)
+    run.send_signal(getattr(signal, name))
+    run.wait(timeout=60)
+    time.sleep(3)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

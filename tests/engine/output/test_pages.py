@@ -1,0 +1,208 @@
+"""What a browser shows of the report and of the dashboard: Chromium without a screen, where it is installed."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+import eval as eval_script
+from engine.figures import predictions
+from engine.history import read_history
+from tests.support import archives
+from tests.support.runs import script, train
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+OPTIONS = ("headless=new", "no-sandbox", "disable-gpu", "window-size=1500,1300")
+ALONE = ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run", "disable-quic")
+ODD = "<img src=x onerror=alert(1)> & $\\frac{"  # a class may be named anything
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("nano"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no browser: install chromium and chromedriver (Debian: chromium-driver)"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*OPTIONS, *ALONE):
+        options.add_argument(f"--{option}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def output(nano, tmp_path_factory):
+    """The folder of a run of two epochs with everything on its dashboard, evaluated with a report."""
+    folder = tmp_path_factory.mktemp("run")
+    names = [name.encode() for name in [ODD, *archives.CLASSES[1:]]]
+    content = archives.members(train=100, test=40, **{"batches.meta": {b"label_names": names}})
+    archive = archives.write(folder / "cifar.tar.gz", content)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        train(monkeypatch, archive, folder / "run", "train.prediction_interval=1", "records.histograms=1")
+        weights = folder / "run" / "best_model.pdparams"
+        script(monkeypatch, eval_script.main, "--weights", weights, "--report")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def dashboard(output):
+    """The address of VisualDL's server over the run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = Path(sys.executable).parent / "visualdl"
+    server = subprocess.Popen(
+        [command, "--logdir", output, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_until(lambda: _answers(port), 60, "VisualDL's server does not answer")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def complaints(browser, of):
+    """What the console has complained about since the last call; VisualDL's own statistics, offline, are not ours."""
+    entries = browser.get_log("browser")
+    return [entry["message"] for entry in entries if entry["level"] == "SEVERE" and of in entry["message"]]
+
+
+def test_the_report_opens_from_disk_and_needs_nothing_else(browser, output, tmp_path):
+    shutil.copy(output / "report.html", tmp_path)  # with nothing beside it
+    browser.get((tmp_path / "report.html").as_uri())
+    assert complaints(browser, of="") == []
+    images = browser.execute_script("return [...document.images].map(i => [i.alt, i.complete && i.naturalWidth])")
+    assert len(images) == len(predictions.OF_PREDICTIONS) + 2  # and two learning curves
+    assert all(width > 300 for _, width in images), images
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert all(name.startswith("data:") for name in loaded)
+
+
+def test_the_report_shows_the_numbers_of_eval_json(browser, output):
+    measured = json.loads((output / "eval.json").read_text())
+    browser.get((output / "report.html").as_uri())
+    headline = _texts(browser, "dl.headline dd")
+    assert headline[:4] == [
+        f"{measured['top1']:.2%}",
+        f"{measured['top5']:.2%}",
+        f"{measured['loss']:.4f}",
+        f"{measured['ece']:.2%}",
+    ]
+    rows = [row.split() for row in _texts(browser, "#per-class tr")[2:]]  # below the head and the odd class
+    classes = list(enumerate(zip(measured["classes"], measured["per_class"], strict=True)))[1:]
+    for (number, (name, quality)), row in zip(classes, rows, strict=True):
+        shown = [f"{quality[key]:.2%}" for key in ("precision", "recall", "f1")]
+        assert row == [str(number), name, *shown, str(quality["images"])]
+    page = browser.find_element("tag name", "body").text
+    for fact in (measured["provenance"]["weights_sha256"], measured["provenance"]["archive_md5"], measured["device"]):
+        assert fact in page
+    assert "name: regionvit_micro_32" in page
+
+
+def test_a_class_may_be_named_anything_in_the_report(browser, output):
+    browser.get((output / "report.html").as_uri())
+    assert _texts(browser, "#per-class td")[:2] == ["0", ODD]
+    assert complaints(browser, of="") == []
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("scalar", ["curves", "optimizer", "performance"]),
+        ("sample/image", ["augmented", "confusion_matrix", "mistakes", "predictions"]),
+        ("sample/text", ["config", "provenance", "model.name: regionvit_micro_32"]),
+        ("histogram", ["cls_token gradients", "layers.0 parameters", "head gradients"]),
+        ("hyper-parameter", ["model/name", "regionvit_micro_32", "optimizer/learning_rate", "curves/top1/val"]),
+    ],
+)
+def test_every_page_of_the_dashboard_shows_the_run(browser, dashboard, page, words):
+    _open(browser, dashboard, page)
+
+    def missing():
+        text = browser.execute_script("return document.body.textContent")  # what has been scrolled away, too
+        return [word for word in words if word not in text]
+
+    _wait_until(lambda: not missing(), 30, lambda: f"{page} does not show {missing()}")
+    assert complaints(browser, of=dashboard) == []
+
+
+def test_the_dashboards_pictures_load(browser, dashboard):
+    _open(browser, dashboard, "sample/image")
+    loaded = "return [...document.images].filter(i => i.naturalWidth > 300).length"
+    _wait_until(lambda: browser.execute_script(loaded) >= 1, 30, "no picture")
+
+
+def test_the_dashboards_curves_open_first_and_are_those_of_the_history(browser, dashboard, output):
+    _open(browser, dashboard, "scalar")
+    asked = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('scalar/list'))"
+    _wait_until(lambda: len(set(browser.execute_script(asked))) >= 4, 60, "no four charts")
+    for address in set(browser.execute_script(asked)):
+        browser.set_script_timeout(20)
+        rows = browser.execute_async_script(
+            "fetch(arguments[0]).then(answer => answer.json()).then(content => arguments[1](content.data))", address
+        )
+        _, quantity, split = unquote(address.partition("tag=")[2]).split("/")
+        points = [point for point in read_history(output / "history.csv") if point.split == split]
+        assert [row[1] for row in rows] == [point.step for point in points]
+        assert [row[2] for row in rows] == pytest.approx([getattr(point, quantity) for point in points], rel=1e-6)
+
+
+def _open(browser, dashboard, page):
+    """Open a page of the dashboard, which has no address of its own, and see that it stays.
+
+    By itself VisualDL goes to a first page when it knows what there is.
+    """
+    browser.get(dashboard)
+    browser.execute_script("performance.setResourceTimingBufferSize(10000)")  # 250 are kept: its modules are as many
+    here = f"return location.pathname == '/app/{page}'"
+    go = f"history.pushState({{}}, '', '/app/{page}'); window.dispatchEvent(new PopStateEvent('popstate'))"
+    there = 0
+
+    def stays():
+        nonlocal there
+        known = "SCALARS" in browser.find_element("tag name", "body").text
+        there = there + 1 if known and browser.execute_script(here) else 0
+        if known and not there:
+            browser.execute_script(go)
+        return there == 10  # times in a row, over two seconds
+
+    _wait_until(stays, 60, f"{page} does not open")
+
+
+def _texts(browser, selector):
+    return [element.text for element in browser.find_elements("css selector", selector)]
+
+
+def _answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_until(condition, seconds, otherwise):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, otherwise() if callable(otherwise) else otherwise
+        time.sleep(0.2)

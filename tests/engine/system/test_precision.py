@@ -1,0 +1,179 @@
+"""Mixed precision: what a GPU is asked to do, and that a CPU says that it does nothing."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import pytest
+
+from engine.errors import UserError
+from engine.metrics.evaluate import evaluate
+from engine.metrics.losses import LabelSmoothingCrossEntropy
+from engine.system.precision import MixedPrecision
+from engine.training.step import train_step
+from models.layers import LayerNorm, LayerNorm2D
+from tests.support.states import new_state
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record what Paddle is asked for, as if there were a GPU."""
+    calls = {}
+
+    def record(name, result):
+        def function(*arguments, **keywords):
+            calls[name] = (arguments, keywords)
+            return result
+
+        return function
+
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: (8, 0))
+    for name in ("auto_cast", "decorate", "GradScaler"):
+        monkeypatch.setattr(paddle.amp, name, record(name, object()))
+    return calls
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_and_softmax_in_float32(calls, level, dtype):
+    MixedPrecision(level, dtype, "gpu:0").autocast()
+    _, keywords = calls["auto_cast"]
+    assert (keywords["enable"], keywords["level"], keywords["dtype"]) == (True, level, dtype)
+    assert keywords["custom_black_list"] == {"layer_norm", "softmax"}
+
+
+@pytest.mark.parametrize(
+    ("level", "dtype", "device", "scales"),
+    [
+        ("O1", "float16", "gpu:0", True),
+        ("O2", "float16", "gpu:0", True),
+        ("O1", "bfloat16", "gpu:0", False),
+        ("O0", "float16", "gpu:0", False),
+        ("O1", "float16", "cpu", False),
+    ],
+)
+def test_the_loss_is_scaled_in_float16_on_a_gpu_only(calls, level, dtype, device, scales):
+    MixedPrecision(level, dtype, device)
+    assert calls["GradScaler"][1] == {"enable": scales}
+
+
+@pytest.mark.parametrize(
+    ("level", "device", "converts"), [("O1", "gpu:0", False), ("O2", "gpu:0", True), ("O2", "cpu", False)]
+)
+def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, device, converts):
+    MixedPrecision(level, "bfloat16", device).convert("model", "optimizer")
+    assert ("decorate" in calls) == converts
+    if converts:
+        arguments, keywords = calls["decorate"]
+        assert arguments == ("model", "optimizer")
+        assert (keywords["save_dtype"], keywords["dtype"]) == ("float32", "bfloat16")
+        assert set(keywords["excluded_layers"]) == {LayerNorm, LayerNorm2D}
+
+
+@pytest.mark.parametrize(
+    ("capability", "words"),
+    [
+        ((9, 0), "bfloat16 (O1)"),
+        ((7, 5), "float16 (O1)"),
+        ((6, 1), "float32 (amp.level O1 does nothing on this GPU, which has no 16-bit arithmetic)"),
+    ],
+)
+def test_auto_takes_the_best_that_the_gpu_has(calls, monkeypatch, capability, words):
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: capability >= (8, 0))
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: capability)
+    precision = MixedPrecision("O1", "auto", "gpu:0")
+    precision.autocast()
+    assert precision.describe() == words
+    assert calls["auto_cast"][1]["enable"] == (not words.startswith("float32"))
+    assert calls["GradScaler"][1] == {"enable": words.startswith("float16")}
+
+
+def test_a_gpu_without_the_precision_is_told_in_one_line(calls, monkeypatch):
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: False)
+    with pytest.raises(UserError, match=r"amp.dtype: bfloat16, but gpu:0 cannot compute in it: use amp.dtype=auto"):
+        MixedPrecision("O1", "bfloat16", "gpu:0")
+
+
+def test_the_loss_sees_float32_whatever_the_model_gives():
+    class Model(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.num_classes = paddle.nn.Linear(6, 3), 3
+
+        def forward(self, x):
+            return self.linear(x).astype("float64")
+
+    seen = []
+
+    def criterion(logits, labels):
+        seen.append(logits.dtype)
+        return LabelSmoothingCrossEntropy()(logits, labels)
+
+    state = new_state(Model(), learning_rate=0.1, weight_decay=0.0, total_steps=4)
+    images, labels = paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])
+    train_step(state, [(images, labels)], criterion)
+    evaluate(state.model, [(images, labels)], criterion, 3)
+    assert seen == [paddle.float32, paddle.float32]
+
+
+@pytest.mark.parametrize(
+    ("level", "device", "words"),
+    [
+        ("O0", "cpu", "float32"),
+        ("O1", "cpu", "float32 (amp.level O1 does nothing on a CPU)"),
+        ("O2", "gpu:0", "bfloat16 (O2)"),
+    ],
+)
+def test_a_run_says_what_it_computes_in(calls, level, device, words):
+    assert MixedPrecision(level, "bfloat16", device).describe() == words
+
+
+@pytest.mark.parametrize(("name", "clip_norm", "accumulate"), [("Adam", 0, 1), ("Adam", 0.1, 2), ("AdamW", 0.1, 2)])
+def test_a_step_scales_each_loss_for_its_backward_pass_and_lets_the_scaler_step(name, clip_norm, accumulate):
+    class Scaler:
+        """Scales by 8, takes it out again, and writes down the order."""
+
+        def __init__(self):
+            self.done = []
+
+        def scale(self, loss):
+            self.done.append("scale")
+            return loss * 8
+
+        def step(self, optimizer):
+            self.done.append("step")
+            for parameter in model.parameters():
+                parameter.grad.set_value(parameter.grad / 8)
+            optimizer.step()
+
+        def update(self):
+            self.done.append("update")
+
+    batches = [(paddle.rand([4, 6]), paddle.to_tensor([0, 1, 2, 0])) for _ in range(accumulate)]
+    results = []
+    scaler = Scaler()
+    for scaled in (False, True):
+        paddle.seed(1)
+        model = paddle.nn.Linear(6, 3)
+        model.num_classes = 3
+        options = {"optimizer": name, "clip_norm": clip_norm}
+        state = new_state(model, learning_rate=0.1, weight_decay=0.01, total_steps=4, **options)
+        if scaled:
+            state.precision.scaler = scaler
+        loss, *_ = train_step(state, batches, LabelSmoothingCrossEntropy())
+        results.append((loss.item(), model.weight.numpy().tolist()))
+    assert scaler.done == [*["scale"] * accumulate, "step", "update"]
+    assert results[0] == results[1]  # 8 is a power of two: nothing is rounded
+
+
+@pytest.mark.parametrize(("scale", "loss", "diverged"), [(1.0, float("nan"), False), (0.5, 1.0, True)])
+def test_in_float16_skipped_steps_mean_divergence_only_when_they_go_on(scale, loss, diverged):
+    precision = MixedPrecision()
+    precision.scaler = SimpleNamespace(is_enable=lambda: True, state_dict=lambda: {"scale": np.array([scale])})
+    assert precision.has_diverged(loss) == diverged
+
+
+@pytest.mark.parametrize(("loss", "diverged"), [(2.3, False), (float("nan"), True), (float("inf"), True)])
+def test_without_a_scaler_a_loss_that_is_not_finite_is_divergence(loss, diverged):
+    assert MixedPrecision().has_diverged(loss) == diverged

@@ -1,0 +1,194 @@
+import numpy as np
+import paddle
+import pytest
+
+from engine.config.options import OPTIMIZERS
+from engine.training.optimizer import Adam, ClipGradByGlobalNorm, build_optimizer, layers_in_order
+from engine.training.step import gradient_norm
+from models import build_model
+from tests.support.reference import fill, free_model
+
+
+def paddles_own(schedule, parameters, l2):
+    return paddle.optimizer.Adam(schedule, parameters=parameters, weight_decay=l2, use_multi_tensor=True)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_adam_with_l2_moves_the_weights_as_paddles_own_bit_for_bit(l2):
+    images = paddle.to_tensor(np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32"))
+    results = []
+    for optimizer_of in (Adam, paddles_own):
+        model = fill(build_model("regionvit_micro_32", num_classes=10))
+        schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=4)
+        optimizer = optimizer_of(schedule, model.parameters(), l2)
+        for _ in range(3):
+            model(images).square().mean().backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.clear_grad()
+        moments = [value.numpy() for value in optimizer.state_dict().values() if isinstance(value, paddle.Tensor)]
+        results.append([*(parameter.numpy() for parameter in model.parameters()), *moments])
+    assert len(results[0]) == 5 * len(model.parameters())  # weights, two moments, two powers of beta
+    for ours, paddles in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, paddles)
+
+
+def test_adam_with_l2_is_the_plain_adam_of_the_recipe():
+    def plain(rate, parameters, l2):
+        return paddle.optimizer.Adam(rate, parameters=parameters, weight_decay=l2)
+
+    images = paddle.to_tensor(np.random.RandomState(0).standard_normal((16, 6)).astype("float32"))
+    weights = []
+    for optimizer_of in (Adam, plain):
+        paddle.seed(2)
+        model = paddle.nn.Linear(6, 3)
+        optimizer = optimizer_of(0.01, model.parameters(), 0.1)
+        for _ in range(20):
+            model(images).square().mean().backward()
+            optimizer.step()
+            optimizer.clear_grad()
+        weights.append(model.weight.numpy())
+    np.testing.assert_allclose(*weights, rtol=0, atol=1e-6)
+
+
+def test_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
+    model = paddle.nn.Linear(6, 3)
+    optimizer = Adam(0.01, model.parameters(), 0.1)
+    model(paddle.ones([2, 6])).sum().backward()
+    optimizer.step()
+    assert sum(len(group) for groups in optimizer._param_dict.values() for group in groups) == 2
+
+
+def test_parameters_of_different_precision_get_their_own_l2():
+    random = np.random.RandomState(1)
+    kinds = [("float64", [3, 2]), ("float32", [5]), ("float64", [4]), ("float32", [1, 2, 2])]
+    pairs = [tuple(paddle.to_tensor(random.standard_normal(shape), dtype) for _ in range(2)) for dtype, shape in kinds]
+    optimizer = Adam(0.1, [paddle.create_parameter([1], "float32")], l2=0.5)
+    found = {id(parameter): gradient for parameter, gradient in optimizer.append_regularization_ops(pairs)}
+    for parameter, gradient in pairs:
+        assert found[id(parameter)].dtype == gradient.dtype
+        np.testing.assert_array_equal(found[id(parameter)].numpy(), (gradient + 0.5 * parameter).numpy())
+
+
+IMAGES = np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32")
+
+
+def moves(name, **options):
+    """How far the first step takes each parameter of Micro from the golden ones, and where these are."""
+    model = fill(build_model("regionvit_micro_32", num_classes=10))
+    before = {key: parameter.numpy() for key, parameter in model.named_parameters()}
+    optimizer = build_optimizer(name, 0.1, model, **options)
+    model(paddle.to_tensor(IMAGES)).square().mean().backward()
+    optimizer.step()
+    return {key: parameter.numpy() - before[key] for key, parameter in model.named_parameters()}, before
+
+
+def test_adamws_decay_spares_norms_biases_and_rel_pos():
+    without, _ = moves("AdamW", weight_decay=0.0)
+    with_decay, before = moves("AdamW", weight_decay=0.5)
+    norms = ("norm", "patch_embed.proj.1.", "patch_embed.proj.4.", "layers.1.block.0.proj.0.")
+    for key, weights in before.items():
+        spared = key.endswith(("bias", "rel_pos")) or any(norm in key for norm in norms)
+        expected = 0 if spared else -0.1 * 0.5 * weights
+        np.testing.assert_allclose(with_decay[key] - without[key], expected, rtol=0, atol=1e-6, err_msg=key)
+
+
+def test_adam_without_decay_and_adamw_without_decay_are_one():
+    adam, _ = moves("Adam", weight_decay=0.0)
+    adamw, _ = moves("AdamW", weight_decay=0.0)
+    for key in adam:
+        np.testing.assert_allclose(adam[key], adamw[key], rtol=0, atol=1e-6, err_msg=key)
+
+
+DEPTHS = {  # of Micro, from the head on
+    "head.": 0,
+    "norm.": 0,
+    "layers.1.block.3.": 1,
+    "layers.1.block.2.": 2,
+    "layers.1.block.1.": 3,
+    "layers.1.block.0.": 3,
+    "layers.0.block.2.": 4,
+    "layers.0.block.1.": 5,
+    "cls_token.": 6,
+    "patch_embed.": 6,
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_layer_decay_shortens_a_first_step_by_its_power(name):
+    full, _ = moves(name, weight_decay=0.0)
+    decayed, _ = moves(name, weight_decay=0.0, layer_decay=0.5)
+    for key in full:
+        (depth,) = [depth for start, depth in DEPTHS.items() if key.startswith(start)]
+        np.testing.assert_allclose(decayed[key], full[key] * 0.5**depth, rtol=0, atol=5e-7, err_msg=key)
+
+
+def test_every_parameter_is_in_one_of_the_groups_of_layers():
+    model = free_model(peg=True)
+    found = [parameter.name for group in layers_in_order(model) for layer in group for parameter in layer.parameters()]
+    assert sorted(found) == sorted(parameter.name for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("clip_norm", [0.01, 1e6])
+def test_clipping_is_paddles_by_global_norm_and_leaves_the_parameters_gradients(clip_norm):
+    model = fill(build_model("regionvit_micro_32", num_classes=10))
+    model(paddle.to_tensor(IMAGES)).square().mean().backward()
+    pairs = [(parameter, parameter.grad) for parameter in model.parameters()]
+    norm, before = gradient_norm(model).item(), [gradient.numpy() for _, gradient in pairs]
+    assert 0.01 < norm < 1e6
+    ours = ClipGradByGlobalNorm(clip_norm)(pairs)
+    for gradient, left in zip(before, model.parameters(), strict=True):
+        np.testing.assert_array_equal(left.grad.numpy(), gradient)
+    paddles = paddle.nn.ClipGradByGlobalNorm(clip_norm)([(p, gradient.clone()) for p, gradient in pairs])
+    for (parameter, clipped), (same, expected), gradient in zip(ours, paddles, before, strict=True):
+        assert parameter is same
+        np.testing.assert_allclose(clipped.numpy(), expected.numpy(), rtol=1e-5, atol=1e-9)
+        if norm < clip_norm:
+            np.testing.assert_array_equal(clipped.numpy(), gradient)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_clipped_step_shows_the_gradients_norm_before_clipping(name):
+    results = []
+    for clip_norm in (0, 0.01):
+        model = fill(build_model("regionvit_micro_32", num_classes=10))
+        optimizer = build_optimizer(name, 0.1, model, weight_decay=0.1, clip_norm=clip_norm)
+        model(paddle.to_tensor(IMAGES)).square().mean().backward()
+        optimizer.step()
+        moments = optimizer.state_dict()[f"{model.head.weight.name}_moment1_0"]
+        results.append((gradient_norm(model).item(), moments.numpy()))
+    assert results[0][0] == results[1][0] > 0.01
+    assert np.abs(results[1][1] - results[0][1]).max() > 1e-4  # it has clipped
+
+
+def test_l2_is_added_after_clipping_as_paddle_does():
+    def paddles(rate, model, weight_decay, clip_norm):
+        clip = paddle.nn.ClipGradByGlobalNorm(clip_norm)
+        return paddle.optimizer.Adam(rate, parameters=model.parameters(), weight_decay=weight_decay, grad_clip=clip)
+
+    def ours(rate, model, weight_decay, clip_norm):
+        return build_optimizer("Adam", rate, model, weight_decay=weight_decay, clip_norm=clip_norm)
+
+    images = paddle.to_tensor(np.random.RandomState(0).standard_normal((16, 6)).astype("float32"))
+    weights = []
+    for optimizer_of in (ours, paddles):
+        paddle.seed(2)
+        model = paddle.nn.Linear(6, 3)
+        optimizer = optimizer_of(0.01, model, 0.1, 0.1)
+        for _ in range(20):
+            model(images).square().mean().backward()
+            optimizer.step()
+            optimizer.clear_grad()
+        weights.append(model.weight.numpy())
+    np.testing.assert_allclose(*weights, rtol=0, atol=1e-6)
+
+
+def test_gradients_of_different_precision_are_clipped_to_one_norm():
+    random = np.random.RandomState(1)
+    kinds = [("float64", [3, 2]), ("float32", [5]), ("float64", [4])]
+    pairs = [tuple(paddle.to_tensor(random.standard_normal(shape), dtype) for _ in range(2)) for dtype, shape in kinds]
+    clipped = {id(parameter): gradient for parameter, gradient in ClipGradByGlobalNorm(0.5)(pairs)}
+    norm = np.sqrt(sum(np.square(gradient.numpy()).sum() for _, gradient in pairs))
+    for parameter, gradient in pairs:
+        assert clipped[id(parameter)].dtype == gradient.dtype
+        np.testing.assert_allclose(clipped[id(parameter)].numpy(), gradient.numpy() * 0.5 / norm, rtol=1e-5)

@@ -1,0 +1,465 @@
+import fcntl
+import json
+import math
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from visualdl import LogReader
+
+import eval as eval_script
+import train as train_script
+from engine.config.load import load_config
+from engine.history import COLUMNS, Point, read_history
+from engine.metrics.evaluate import Evaluation
+from engine.metrics.quality import Predictions
+from engine.output.dashboard import METRICS, SCALARS, Dashboard
+from engine.system.device import gpu_memory
+from engine.training import trainer
+from engine.training.step import gradient_norm
+from engine.weights import pdparams
+from models import build_model
+from tests.support import archives
+from tests.support.runs import MICRO, ROOT, SMALL, assert_same_weights, histograms, scalars, script, train
+
+pytestmark = pytest.mark.usefixtures("nano")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return archives.write(tmp_path_factory.mktemp("data") / "cifar.tar.gz", archives.members(train=100, test=21))
+
+
+@pytest.fixture(scope="module")
+def trained(nano, archive, tmp_path_factory):
+    """A finished run: two epochs of six steps."""
+    output = tmp_path_factory.mktemp("run") / "micro"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        train(monkeypatch, archive, output)
+    return output
+
+
+def test_a_run_leaves_its_files(trained):
+    names = {file.name for file in trained.iterdir()}
+    assert names == {
+        *("config.yaml", "environment.json", "train.log", "history.csv", "vdl", "loss.png", "accuracy.png"),
+        *("best_model.pdparams", "best_optimizer.pdopt", "final_model.pdparams", "final_optimizer.pdopt"),
+        *("checkpoints", "latest.pdparams", "latest.pdopt", "latest.pdstates", "latest.json", ".lock"),
+    }
+
+
+def test_the_log_says_what_is_computed_in_what(trained, archive, tmp_path, monkeypatch):
+    assert "computing in float32\n" in (trained / "train.log").read_text()
+    train(monkeypatch, archive, tmp_path / "amp", "amp.level=O1", "train.epochs=1")
+    log = (tmp_path / "amp" / "train.log").read_text()
+    assert "computing in float32 (amp.level O1 does nothing on a CPU)\n" in log
+
+
+@pytest.mark.slow
+def test_a_compiled_run_starts_as_another_and_ends(trained, archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "static", "train.to_static=true", "train.epochs=1")
+    ours, plain = (read_history(folder / "history.csv") for folder in (tmp_path / "static", trained))
+    assert ours[0].loss == pytest.approx(plain[0].loss, abs=1e-5)
+    assert (tmp_path / "static" / "final_model.pdparams").exists()
+
+
+@pytest.mark.parametrize("pipeline", ["host", pytest.param("fast", marks=pytest.mark.slow)])
+def test_a_run_is_the_same_bit_for_bit_whatever_the_number_of_workers(pipeline, archive, tmp_path, monkeypatch):
+    for workers in (0, 2):
+        settings = (f"data.pipeline={pipeline}", f"data.num_workers={workers}")
+        train(monkeypatch, archive, tmp_path / str(workers), *settings)
+    assert_same_weights(*(tmp_path / str(workers) / "final_model.pdparams" for workers in (0, 2)))
+
+
+def test_history_has_every_recorded_point(trained):
+    assert (
+        (trained / "history.csv").read_text().splitlines()[0]
+        == "step,epoch,split,lr,loss,top1,ips,reader_cost,gradient_norm,gpu_memory"
+        == ",".join(COLUMNS)
+    )
+    points = read_history(trained / "history.csv")
+    assert [(p.step, p.epoch, p.split) for p in points] == [
+        *((0, 1, "train"), (4, 1, "train"), (5, 1, "train"), (6, 1, "val")),
+        *((6, 2, "train"), (10, 2, "train"), (11, 2, "train"), (12, 2, "val")),
+    ]
+    for point in points:
+        cosine = 1e-3 * (1 + np.cos(np.pi * point.step / 12)) / 2
+        assert point.lr == pytest.approx(cosine, abs=1e-12)
+        assert 0 <= point.top1 <= 1
+        assert point.ips > 0
+        if point.split == "train":
+            assert point.gradient_norm > 0
+            assert point.reader_cost >= 0
+        assert math.isnan(point.gpu_memory)  # on a CPU
+    of_validation = [p.top1 for p in points if p.split == "val"]
+    assert all(round(top1 * 21, 6).is_integer() for top1 in of_validation)
+
+
+def test_the_log_reads_as_paddles(trained):
+    lines = (trained / "train.log").read_text().splitlines()
+    assert any("Device: cpu (" in line for line in lines)
+    steps = [line for line in lines if "[Train][Epoch 1/2][Iter: 4/6] lr: " in line]
+    assert len(steps) == 1
+    for word in ("loss: ", "top1: ", "batch_cost: ", " s, reader_cost: ", "ips: ", " samples/s, eta: 0:00:0"):
+        assert word in steps[0]
+    assert sum("[Eval][Epoch " in line for line in lines) == 2
+    assert any("Done in " in line for line in lines)
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path, monkeypatch):
+    points = [p for p in read_history(trained / "history.csv") if p.split == "val"]
+    best = max(points, key=lambda p: p.top1)
+    script(monkeypatch, eval_script.main, "--weights", trained / "best_model.pdparams", "--output", tmp_path)
+    report = json.loads((tmp_path / "eval.json").read_text())
+    assert report["top1"] == best.top1
+    assert report["loss"] == pytest.approx(best.loss, abs=1e-9)
+    script(monkeypatch, eval_script.main, "--weights", trained / "final_model.pdparams", "--output", tmp_path)
+    assert json.loads((tmp_path / "eval.json").read_text())["top1"] == points[-1].top1
+
+
+def made_up_result(top1):
+    predictions = Predictions(np.full([21, 10], 0.1, np.float32), np.zeros(21, np.int64))
+    return Evaluation(loss=1.0, top1=top1, top5=1.0, images=21, ips=1.0, predictions=predictions)
+
+
+def test_best_is_the_first_epoch_of_the_highest_accuracy(archive, tmp_path, monkeypatch):
+    accuracies, weights = [0.0, 0.7, 0.6, 0.7], []
+
+    def made_up(model, *arguments):
+        weights.append(model.head.weight.numpy())
+        return made_up_result(accuracies[len(weights) - 1])
+
+    monkeypatch.setattr(trainer, "evaluate", made_up)
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=4", "data.batch_size=50")
+    saved = {
+        name: pdparams.read(tmp_path / "run" / f"{name}_model.pdparams")["head.weight"] for name in ("best", "final")
+    }
+    np.testing.assert_array_equal(saved["best"], weights[1])
+    np.testing.assert_array_equal(saved["final"], weights[3])
+    assert not np.array_equal(weights[1], weights[3])
+
+
+def test_an_accuracy_of_zero_in_the_first_epoch_counts_as_best(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "evaluate", lambda *arguments: made_up_result(0.0))
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.batch_size=50")
+    assert (tmp_path / "run" / "best_model.pdparams").exists()
+
+
+def test_training_learns(archive, tmp_path, monkeypatch):
+    """Classes are colours here, which a model that learns at all tells apart."""
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=8", "optimizer.learning_rate=2e-3")
+    points = read_history(tmp_path / "run" / "history.csv")
+    assert points[-1].top1 > 0.5
+    assert points[-2].loss < points[0].loss - 0.5
+
+
+def test_the_saved_config_runs_the_same_thing_again(trained, tmp_path, monkeypatch):
+    script(monkeypatch, train_script.main, "-c", trained / "config.yaml", "-o", f"output_dir={tmp_path / 'again'}")
+    assert_same_weights(trained / "final_model.pdparams", tmp_path / "again" / "final_model.pdparams")
+    columns = [
+        [(p.step, p.loss, p.top1) for p in read_history(folder / "history.csv")]
+        for folder in (trained, tmp_path / "again")
+    ]
+    assert columns[0] == columns[1]
+
+
+def test_another_seed_gives_other_weights(trained, archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.seed=1", "train.epochs=1")
+    a, b = (pdparams.read(folder / "final_model.pdparams") for folder in (trained, tmp_path / "run"))
+    assert not np.array_equal(a["head.weight"], b["head.weight"])
+
+
+def test_provenance_lies_beside_the_config(trained, archive):
+    environment = json.loads((trained / "environment.json").read_text())
+    assert environment["paddle"] == paddle.__version__
+    assert environment["device"].startswith("cpu (")
+    assert environment["archive"]["official"] is False
+    assert "git_commit" in environment
+
+
+def test_the_dashboard_has_what_the_history_has(trained):
+    points, shown = read_history(trained / "history.csv"), scalars(trained)
+    assert list(shown["curves/top1/val"]) == [(p.step, np.float32(p.top1)) for p in points if p.split == "val"]
+    for column in ("loss", "top1", "lr", "gradient_norm"):
+        expected = [(p.step, np.float32(getattr(p, column))) for p in points if p.split == "train"]
+        assert shown[SCALARS[column].format(split="train")] == expected
+    assert set(METRICS) <= set(shown)
+
+
+def test_the_dashboard_has_every_kind_of_record(trained):
+    reader = LogReader(file_path=str(*(trained / "vdl").iterdir()))
+    tags = reader.get_tags()
+    assert set(tags["scalar"]) == {
+        *("curves/loss/train", "curves/loss/val", "curves/top1/train", "curves/top1/val"),
+        *("optimizer/lr", "optimizer/gradient_norm"),
+        *("performance/ips/train", "performance/ips/val", "performance/reader_cost"),  # and no GPU's memory
+    }
+    assert set(tags["image"]) == {"augmented", "predictions", "confusion_matrix", "mistakes"}
+    assert "hyper_parameters" in tags
+    config, provenance = (reader.get_data("text", tag)[0].text.encoded_text_string for tag in ("config", "provenance"))
+    assert "model.name: regionvit_micro_32 · " in config
+    assert f"paddle: {paddle.__version__} · " in provenance
+    assert "data_md5: " in provenance
+
+
+def test_histograms_are_shown_every_so_many_epochs(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=3", "records.histograms=2")
+    shown = histograms(tmp_path / "run")
+    weights = pdparams.read(tmp_path / "run" / "final_model.pdparams")
+    assert len(shown) == 2 * len([key for key in weights if ".proj_cls." not in key])
+    assert {step for ((step, _, _),) in shown.values()} == {12}
+    assert "layers.0 gradients/block.1.attn.qkv.weight" in shown
+    assert "head parameters/weight" in shown
+
+
+def test_histograms_are_those_of_the_parameters_and_of_their_gradients(tmp_path):
+    model = paddle.nn.Sequential(paddle.nn.Linear(30, 20))
+    model(paddle.ones([2, 30]) * paddle.arange(30.0)).sum().backward()
+    dashboard = Dashboard(tmp_path, None, [], {}, {})
+    dashboard.histograms(model, 7)
+    dashboard.close()
+    shown = histograms(tmp_path)
+    for kind, values in (("parameters", model[0].weight), ("gradients", model[0].weight.grad)):
+        counts, edges = np.histogram(values.numpy(), bins=30)
+        ((step, shown_counts, shown_edges),) = shown[f"0 {kind}/weight"]
+        assert (step, shown_counts) == (7, counts.tolist())
+        assert shown_edges == pytest.approx(edges.tolist())
+
+
+def test_no_histograms_where_none_are_wanted(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "records.histograms=0")
+    assert histograms(tmp_path / "run") == {}
+
+
+def test_the_gradient_norm_is_that_of_the_steps_gradients():
+    model = paddle.nn.Linear(3, 2)
+    inputs = paddle.to_tensor([[1.0, 2.0, 3.0]])
+    model(inputs).sum().backward()
+    assert gradient_norm(model).item() == pytest.approx(np.sqrt(2 * (1 + 4 + 9) + 2), rel=1e-6)
+
+
+def test_the_gradient_norm_of_many_gradients_is_exact():
+    """Adding 2**24 ones to a float32 number one after the other, nothing is left of further ones."""
+    model = paddle.nn.Linear(2**13, 2**12 + 2, bias_attr=False)
+    model.weight.grad = paddle.ones_like(model.weight)
+    assert gradient_norm(model).item() == pytest.approx(np.sqrt(2**13 * (2**12 + 2)), rel=1e-9)
+
+
+def test_a_gpus_memory_is_shown_where_there_is_one(monkeypatch, tmp_path):
+    assert np.isnan(gpu_memory())
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    assert gpu_memory() == 3.0
+    point = Point(0, 1, "train", 0.1, 2.0, 0.1, 9.0, gpu_memory=gpu_memory())
+    Dashboard(tmp_path, None, [point], {}, {}).close()
+    (shown,) = LogReader(file_path=str(*(tmp_path / "vdl").iterdir())).get_data("scalar", SCALARS["gpu_memory"])
+    assert shown.value == 3.0
+
+
+def test_what_is_not_finite_is_left_out_of_the_dashboard(tmp_path):
+    diverged = Point(5, 1, "train", 0.1, math.nan, 0.1, 9.0, gradient_norm=math.inf)
+    Dashboard(tmp_path, None, [diverged], {}, {}).close()
+    assert set(scalars(tmp_path)) == {"curves/top1/train", "optimizer/lr"}
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        pytest.param([], id="recipe"),
+        pytest.param(["data.mixup=1", "data.cutmix=1"], id="mixing", marks=pytest.mark.slow),
+    ],
+)
+def test_between_log_points_nothing_is_read_back(mixing, archive, tmp_path, monkeypatch):
+    """Each read-back waits for the device. Counted during training epochs, whatever calls it."""
+    counts = {"numpy": 0, "item": 0, "__float__": 0, "__int__": 0, "__bool__": 0, "tolist": 0, "__array__": 0}
+    seen = {}
+    in_epoch = []
+
+    def counting(name):
+        original = getattr(paddle.Tensor, name)
+
+        def method(self, *arguments, **keywords):
+            counts[name] += bool(in_epoch)
+            return original(self, *arguments, **keywords)
+
+        return method
+
+    original_epoch = trainer.Trainer.train_one_epoch
+
+    def epoch(*arguments, **keywords):
+        in_epoch.append(True)
+        original_epoch(*arguments, **keywords)
+        in_epoch.clear()
+
+    for interval in (3, 100):
+        with monkeypatch.context() as patch:
+            for name in counts:
+                counts[name] = 0
+                patch.setattr(paddle.Tensor, name, counting(name))
+            patch.setattr(trainer.Trainer, "train_one_epoch", epoch)
+            settings = ["train.epochs=1", f"train.log_interval={interval}", *mixing]
+            train(patch, archive, tmp_path / str(interval), *settings)
+        seen[interval] = sum(counts.values())
+    # 6 steps: log points 0, 3, 5 against 0, 5.
+    assert seen[3] > 0
+    assert seen[3] / 3 == seen[100] / 2
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_told(trained, archive, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "eval.json").write_text("of the old weights")
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    with pytest.raises(SystemExit) as exit:
+        train(monkeypatch, archive, folder, "train.epochs=1")
+    assert exit.value.code == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
+    train(monkeypatch, archive, folder, "train.epochs=1", flags=["--overwrite"])
+    assert len(read_history(folder / "history.csv")) == 4
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "eval.json").exists()
+    assert len(list((folder / "vdl").iterdir())) == 1
+    replaced = {file.name: file.read_bytes() for file in (folder / "replaced").iterdir() if file.is_file()}
+    assert {**replaced, "notes.txt": b"mine", ".lock": before[".lock"]} == before
+
+
+def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.holdout=30")
+    assert "30 to validate on (held-out training pictures)" in (tmp_path / "run" / "train.log").read_text()
+    script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams")
+    report = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert (report["images"], report["split"]) == (30, "held-out training pictures")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.file=none.tar.gz"], ["none.tar.gz not found", "get_cifar10.py"]),
+        (["optimizer.lerning_rate=1"], ["optimizer.lerning_rate", "learning_rate"]),
+        (["data.batch_size=101"], ["100 pictures", "one batch of 101", "data.batch_size"]),
+        (["data.holdout=100"], ["data.holdout: 100"]),
+        (["model.num_classes=7"], ["model.num_classes: 7", "10 classes"]),
+        (["device=gpu"], ["device: gpu", "device=cpu"]),
+        (["device=gpu:3"], ["device: gpu:3"]),
+        (["output_dir=file/run"], ["output_dir: file/run", "choose another"]),
+    ],
+    ids=lambda value: value[0].split("=")[0] if isinstance(value, list) and "=" in value[0] else "",
+)
+@pytest.mark.usefixtures("no_gpu")
+def test_a_users_mistake_is_one_line_and_creates_nothing(tmp_path, monkeypatch, capsys, archive, overrides, words):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    with pytest.raises(SystemExit) as exit:
+        train(monkeypatch, archive, "out", *overrides)
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert error.count("\n") == 1
+    assert all(word in error for word in words), error
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-c"], ["-c", "x.yaml", "--what"]], ids=" ".join)
+def test_bad_arguments_are_one_line(arguments, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        script(monkeypatch, train_script.main, *arguments)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+SMALL_ENOUGH = {
+    "tiny_cifar10",
+    "micro_cifar10",
+    "digits_demo",
+    "micro_cifar100",
+    "micro_folder",
+}
+OFFICIAL = {"Ti": "tiny", "S": "small", "M": "medium", "B": "base"}
+
+
+def official(file):
+    """Make random weights of the variant and the 1,000 classes that an official file of that name has."""
+    model = build_model(f"regionvit_{OFFICIAL[file.stem.removeprefix('RegionViT-')]}_224", num_classes=1000)
+    pdparams.save({file: model.state_dict()})
+    return file
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(file, id=file.stem, marks=[] if file.stem in SMALL_ENOUGH else pytest.mark.slow)
+        for file in sorted((ROOT / "configs").glob("*.yaml"))
+    ],
+)
+def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
+    wanted, overrides = load_config(config), ["data.batch_size=2", "train.epochs=1"]
+    train_pictures = 2 * wanted.train.accumulate
+    if wanted.data.name == "folder":  # which has no classes but those of its pictures
+        overrides += ["data.batch_size=10"]
+        train_pictures = 10
+    if wanted.optimizer.warmup_epochs:
+        overrides.append("optimizer.warmup_epochs=0.5")  # the only epoch is no warm-up
+    if wanted.train.pretrained:
+        overrides.append(f"train.pretrained={official(tmp_path / Path(wanted.train.pretrained).name)}")
+    file = archives.of(wanted.data.name, tmp_path, train_pictures, test=10)
+    train(monkeypatch, file, tmp_path / "run", *overrides, config=config)
+    points = read_history(tmp_path / "run" / "history.csv")
+    assert [(p.step, p.split) for p in points] == [(0, "train"), (1, "val")]
+    assert np.isfinite([p.loss for p in points]).all()
+
+
+def test_a_config_of_ones_own_can_start_from_a_shipped_one(archive, tmp_path, monkeypatch):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n")
+    assert load_config(own).output_dir == "output/own"
+    assert load_config(own).train.epochs == 1
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_progress_bar_in_place_of_the_lines_of_steps(archive, tmp_path):
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
+    settings = [
+        f"data.file={archive}",
+        f"output_dir={tmp_path / 'run'}",
+        *SMALL,
+        "data.num_workers=2",
+        "train.epochs=1",
+    ]
+    arguments = ["train.py", "-c", str(MICRO), *(part for setting in settings for part in ("-o", setting))]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    assert b"epoch 1/1:" in seen
+    assert b"/6 [" in seen
+    assert b"[Train]" not in seen
+    assert b"[Eval][Epoch 1/1]" in seen
+    assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_nobody_reads_its_output_any_more(archive, tmp_path):
+    settings = [f"data.file={archive}", f"output_dir={tmp_path / 'run'}", *SMALL, "train.epochs=1"]
+    arguments = ["train.py", "-c", str(MICRO), *(part for setting in settings for part in ("-o", setting))]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    error = process.stderr.read()
+    assert (process.wait(), error) == (0, b"")
+    assert "Done in" in (tmp_path / "run" / "train.log").read_text()

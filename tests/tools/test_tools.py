@@ -1,0 +1,106 @@
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import data
+from engine.figures.curves import COLOURS, draw_curves
+from engine.history import COLUMNS, read_history
+from models import build_model
+from models.flops import count_multiply_adds
+from tests.support.scripts import TOOLS, tool
+
+HISTORY = "\n".join(
+    [
+        ",".join(COLUMNS),
+        "0,1,train,0.1,2.5,0.1,10",
+        "10,1,train,0.1,2.0,0.2,10",
+        "20,1,val,0.1,1.9,0.3,10",
+        "20,2,train,0.1,1.8,0.4,10",
+        "40,2,val,0.1,1.7,0.5,10",
+    ]
+)
+
+
+@pytest.mark.parametrize("name", [file.name for file in sorted(TOOLS.glob("*.py"))])
+def test_every_tool_has_help_with_an_example(name, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, name, "--help")
+    assert exit.value.code == 0
+    assert f"example:\n  python tools/{name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("variant", "paper"), [("tiny", 2.4), ("small", 5.3), ("medium", 7.4), ("base", 13.0)])
+def test_multiply_adds_are_the_papers(variant, paper):
+    model = build_model(f"regionvit_{variant}_224", num_classes=1000)
+    assert count_multiply_adds(model, 224, 224) / 1e9 == pytest.approx(paper, abs=0.05)
+    assert model.training
+
+
+def test_summary_prints_layers_parameters_and_flops(monkeypatch, capsys):
+    tool(monkeypatch, "summary.py", "-c", TOOLS.parent / "configs" / "tiny_cifar10.yaml")
+    out = capsys.readouterr().out
+    assert out.count("R2LEncoder-") == 14
+    assert "Parameters: 13,334,806" in out
+    assert "Multiply-adds: 2.41 G (FLOPs: 4.83 G)" in out
+
+
+def test_curves_show_the_history(tmp_path, monkeypatch, capsys):
+    (tmp_path / "history.csv").write_text(HISTORY)
+    tool(monkeypatch, "plot_curves.py", tmp_path)
+    out = capsys.readouterr().out
+    for name in ("loss.png", "accuracy.png"):
+        assert name in out
+        picture = cv2.imread(str(tmp_path / name))[:, :, ::-1].reshape(-1, 3)
+        assert (picture == (255, 0, 0)).all(axis=1).sum() > 50  # train, red
+        assert (picture == (0, 255, 255)).all(axis=1).sum() > 50  # validation, cyan
+
+
+def test_curves_have_steps_and_epochs_on_x(tmp_path):
+    (tmp_path / "history.csv").write_text(HISTORY)
+    figures = draw_curves(read_history(tmp_path / "history.csv"))
+    for figure, title in zip(figures.values(), ["CE Loss", "Accuracy"], strict=True):
+        (axes,) = figure.axes
+        assert axes.get_title() == title
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        assert lines["train"].get_color() == COLOURS["train"] == "red"
+        assert lines["validation"].get_color() == COLOURS["val"] == "cyan"
+        assert lines["train"].get_xdata().tolist() == ([0, 10, 20] if title == "CE Loss" else [10, 20])
+        assert lines["validation"].get_xdata().tolist() == [20, 40]
+        (epochs,) = axes.child_axes
+        assert epochs._functions[0](40) == 2
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [(None, "No such file"), ("a,b\n1,2\n", "not a history"), (HISTORY + "\n1,x", "not a history")],
+)
+def test_curves_of_no_history_are_refused_in_one_line(tmp_path, monkeypatch, capsys, history, words):
+    if history is not None:
+        (tmp_path / "history.csv").write_text(history)
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, "plot_curves.py", tmp_path)
+    error = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_digits_come_as_an_archive_in_cifars_layout(tmp_path, monkeypatch):
+    tool(monkeypatch, "make_digits.py", "--output", tmp_path / "sub" / "digits.tar.gz")
+    digits = data.load(tmp_path / "sub" / "digits.tar.gz")
+    assert (len(digits.train), len(digits.val)) == (1437, 360)
+    assert digits.classes[3] == "digit three"
+    assert np.bincount(digits.train.labels).min() > 100
+    assert digits.train.images.max() == 255
+    shutil.rmtree(tmp_path / "sub")
+
+
+@pytest.mark.parametrize("name", data.ARCHIVES)
+def test_a_download_does_not_touch_a_file_in_the_way(name, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.tar.gz").write_text("mine")
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, f"get_{name}.py", "--output", tmp_path / "a.tar.gz")
+    assert exit.value.code == 2
+    assert "move it away first" in capsys.readouterr().err
