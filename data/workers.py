@@ -10,6 +10,8 @@ from multiprocessing import connection
 import cv2
 from paddle.io import DataLoader
 
+from common import paddle_private
+
 from .dataset import DataError
 
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
@@ -47,7 +49,7 @@ class WorkerLoader(DataLoader):
             ) from error
         # Paddle's handler would raise in the middle of a step; without it the next batch raises.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        threading.Thread(target=_watch, args=(batches, batches._workers), daemon=True).start()
+        threading.Thread(target=_watch, args=(batches, paddle_private.workers(batches)), daemon=True).start()
         try:
             while True:
                 try:
@@ -61,7 +63,7 @@ class WorkerLoader(DataLoader):
                     ) from error
                 yield batch
         finally:
-            for worker in batches._workers:
+            for worker in paddle_private.workers(batches):
                 worker.kill()
 
 
@@ -91,8 +93,7 @@ def _watch(batches, workers):
         if any(worker.exitcode for worker in ended):
             for worker in workers:
                 worker.kill()
-            batches._data_queue._writer.close()  # the last end that is open: whoever reads on gets to the end
-            batches._exit_thread_unexpectedly()
+            paddle_private.end_of_batches(batches)
             return
         workers = [worker for worker in workers if worker not in ended]
 

@@ -8,7 +8,8 @@ import os
 
 import paddle
 from paddle import distributed
-from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
+
+from common import paddle_private
 
 
 def size():
@@ -48,7 +49,7 @@ def average_gradients(model, afterwards=False):
 def finish_gradients(network):
     """After the backward pass, average the gradients that it has not averaged itself."""
     if size() > 1 and not network.grad_need_sync:
-        fused_allreduce_gradients(network.parameters(), None)
+        paddle_private.average_gradients(network.parameters())
 
 
 def not_averaging(network):

@@ -35,11 +35,10 @@ def tune_cpu() -> None:
 
 def set_cpu_threads() -> None:
     """Let Paddle use this process's share of the cores, or OMP_NUM_THREADS where the user has set it."""
-    import paddle
+    from common import paddle_private  # imports paddle
 
     if not _user_set_threads:
-        # Not through the environment variable: Paddle warns about that on stderr.
-        paddle.base.core.set_num_threads(cpu_threads())
+        paddle_private.set_cpu_threads(cpu_threads())
 
 
 def keep_freed_memory() -> None:

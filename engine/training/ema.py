@@ -4,6 +4,7 @@ import contextlib
 
 import paddle
 
+from common import paddle_private
 from models.names import first_name
 
 
@@ -68,7 +69,7 @@ class MovingAverage:
     @paddle.no_grad()
     def _weights(self):
         """All parameters end to end, those of 16 bits as the optimizer has them in float32."""
-        masters = self.optimizer._master_weights  # by a parameter's name; none before the first step
+        masters = paddle_private.master_weights(self.optimizer)  # by a parameter's name; none before the first step
         weights = [masters.get(parameter.name, parameter) for parameter in self.model.parameters()]
         return paddle.concat([tensor.flatten().astype("float32") for tensor in weights])
 

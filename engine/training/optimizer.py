@@ -5,6 +5,8 @@ import itertools
 import paddle
 from paddle import nn
 
+from common import paddle_private
+
 
 def build_optimizer(name, schedule, model, *, weight_decay, layer_decay=1.0, clip_norm=0.0):
     """Return the optimizer of a model.
@@ -25,7 +27,7 @@ def build_optimizer(name, schedule, model, *, weight_decay, layer_decay=1.0, cli
 class _KeepsWhatWasLoaded:
     def state_dict(self):
         """Return Paddle's state dict; Paddle 2.6 leaves out what was loaded and no step has taken up yet."""
-        return {**self._accumulators_holder, **super().state_dict()}
+        return {**paddle_private.accumulators(self), **super().state_dict()}
 
 
 class Adam(_KeepsWhatWasLoaded, paddle.optimizer.Adam):

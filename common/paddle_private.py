@@ -1,0 +1,48 @@
+"""Paddle's private names that this project uses, all of them. Checked on the versions in `CHECKED`.
+
+Nothing here is promised by Paddle. When a new version breaks one of these names, this is the one file to change.
+"""
+
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import paddle
+
+CHECKED = ("2.6.2", "3.3.1")
+
+
+def set_cpu_threads(count: int) -> None:
+    """Set how many threads Paddle's CPU operators use; the public OMP_NUM_THREADS makes Paddle warn on stderr."""
+    paddle.base.core.set_num_threads(count)
+
+
+def workers(batches: Any) -> list[BaseProcess]:
+    """Return the worker processes behind a running iterator of a DataLoader."""
+    return batches._workers
+
+
+def end_of_batches(batches: Any) -> None:
+    """Wake whoever waits for the next batch of a DataLoader's iterator, whose workers are all dead.
+
+    The pipe's last open end is closed: a reader that waits for the rest of a half-written batch gets to the end.
+    """
+    batches._data_queue._writer.close()
+    batches._exit_thread_unexpectedly()
+
+
+def accumulators(optimizer: Any) -> dict:
+    """Return what was loaded into an optimizer; Paddle 2.6's `state_dict` omits it until the next step uses it."""
+    return optimizer._accumulators_holder
+
+
+def master_weights(optimizer: Any) -> dict:
+    """Return the float32 copies of 16-bit weights by the parameters' generated names; {} before the first step."""
+    return optimizer._master_weights
+
+
+def average_gradients(parameters: Iterable) -> None:
+    """Average gradients over the processes now, in few large messages."""
+    from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
+
+    fused_allreduce_gradients(parameters, None)
