@@ -20,7 +20,7 @@ def option(
 ):
     """Declare a config field: what it means and which values are valid (`low` and `high` included, the others not).
 
-    `free`: it decides no number of a run, so that a resumed run may have another value.
+    `free`: the value does not affect results, so a resumed run may change it.
     """
     valid = {"help": help, "choices": choices, "pattern": pattern, "free": free}
     valid |= {"low": low, "high": high, "above": above, "below": below}
@@ -29,108 +29,118 @@ def option(
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    name: str = option("which RegionViT", choices=tuple(VARIANTS))
-    num_classes: int = option("classes; has to be the data's number", low=2, below=100_000)
+    name: str = option("which RegionViT variant", choices=tuple(VARIANTS))
+    num_classes: int = option("number of classes; must match the data", low=2, below=100_000)
     padding_mask: str = option(
-        "`reference` computes what the notebook and the official weights do, `exact` keeps padding out everywhere",
+        "`reference`: as in the notebook and the official code; `exact`: masks padding everywhere",
         "reference",
         choices=PADDING_MASKS,
     )
     drop_rate: float = option("dropout on tokens, projections and MLPs", 0.0, low=0, below=1)
     attn_drop_rate: float = option("dropout on attention weights", 0.0, low=0, below=1)
-    drop_path_rate: float = option("stochastic depth of the last encoder; rises linearly to it", 0.0, low=0, below=1)
+    drop_path_rate: float = option(
+        "stochastic depth: rate of the last encoder; the rate rises linearly with depth", 0.0, low=0, below=1
+    )
 
 
 @dataclass(kw_only=True)
 class DataConfig:
     name: str = option(
-        "which data: an archive of CIFAR-10 or CIFAR-100, or one's own pictures in class sub-folders",
+        "data set: an archive of CIFAR-10 or CIFAR-100, or a folder of your own pictures with one sub-folder per class",
         "cifar10",
         choices=(*ARCHIVES, FOLDER),
     )
     file: str = option(
-        "the archive, or the folder that has train/ and val/", "datasets/cifar-10-python.tar.gz", free=True
+        "path of the archive, or of the folder that contains train/ and val/",
+        "datasets/cifar-10-python.tar.gz",
+        free=True,
     )
-    download: bool = option("download the official archive to `data.file` if it is not there", False, free=True)
+    download: bool = option("download the official archive to `data.file` if it is missing", False, free=True)
     side: int = option(
-        "folder: pictures are kept as their middle square, reduced by area to that side; 0: `data.image_size`",
+        "folder: each picture is kept as its central square, reduced by area to this side in pixels; 0: "
+        "`data.image_size`",
         0,
         low=0,
         below=4097,
     )
     pipeline: str = option(
-        "`host`: the notebook's transforms in worker processes; `fast`: the same augmentation on the GPU, or by cv2 in "
-        "worker threads",
+        "`host`: the notebook's transforms, in worker processes; `fast`: the same augmentation on the GPU, or with "
+        "cv2 in worker threads",
         choices=("host", "fast"),
     )
     batch_size: int = option(
-        "pictures a batch; the last partial batch of an epoch is dropped in training", low=1, below=100_000
+        "pictures per batch; training drops the last partial batch of an epoch", low=1, below=100_000
     )
     num_workers: int = option(
-        "workers (`host`: processes; `fast`: threads, on a GPU for RandAugment and for splits over 1 GiB); 0 works in "
-        "the main one; changes no picture",
+        "workers that prepare batches (`host`: processes; `fast`: threads, which a GPU uses only for RandAugment "
+        "and for splits over 1 GiB); 0: none, the main process prepares them; does not affect any picture",
         low=0,
         below=257,
         free=True,
     )
-    image_size: int = option("side in pixels that pictures are resized to", low=32, below=4097)
-    crop: float = option("random crops keep at least that share of a picture's area", 0.6, above=0, high=1)
-    jitter: float = option("random change of brightness, contrast and saturation", 0.2, low=0, below=1)
-    rotation: float = option("random rotation by up to so many degrees", 20.0, low=0, below=180)
-    randaugment: int = option("RandAugment: operations on each training picture, before the rest", 0, low=0, below=15)
-    randaugment_magnitude: float = option("how strong these are, from 0 to 10", 9.0, low=0, high=10)
+    image_size: int = option("side in pixels to which pictures are resized", low=32, below=4097)
+    crop: float = option("random crops keep at least this share of a picture's area", 0.6, above=0, high=1)
+    jitter: float = option("strength of random changes of brightness, contrast and saturation", 0.2, low=0, below=1)
+    rotation: float = option("random rotation by up to this many degrees", 20.0, low=0, below=180)
+    randaugment: int = option(
+        "number of RandAugment operations per training picture, before the other augmentations", 0, low=0, below=15
+    )
+    randaugment_magnitude: float = option("strength of the RandAugment operations, from 0 to 10", 9.0, low=0, high=10)
     random_erasing: float = option("probability that a rectangle of a training picture is erased", 0.0, low=0, high=1)
     mixup: float = option(
-        "mixup: alpha of the Beta distribution of shares; 0: none; with `data.cutmix`, one of the two a batch",
+        "alpha of mixup's Beta distribution; 0: no mixup; with `data.cutmix`, each batch gets one of the two",
         0.0,
         low=0,
         below=1000,
     )
-    cutmix: float = option("CutMix: alpha of the Beta distribution of shares; 0: none", 0.0, low=0, below=1000)
+    cutmix: float = option("alpha of CutMix's Beta distribution; 0: no CutMix", 0.0, low=0, below=1000)
     holdout: int = option(
-        "validate on that many pictures held out of the training set, not on the test set", 0, low=0, below=2**31
+        "validate on this many pictures held out of the training set, instead of on the test set", 0, low=0, below=2**31
     )
 
 
 @dataclass(kw_only=True)
 class LossConfig:
-    label_smoothing: float = option("share of each label spread over all classes", low=0, below=1)
+    label_smoothing: float = option("share of each label that is spread evenly over all classes", low=0, below=1)
 
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
     name: str = option(
-        "`Adam`, or `AdamW`: with decoupled weight decay, which spares norms, biases and `rel_pos`",
+        "`Adam`, or `AdamW`: decoupled weight decay, which does not apply to norms, biases and `rel_pos`",
         "Adam",
         choices=OPTIMIZERS,
     )
     learning_rate: float = option(
-        "at the start, or after the warm-up; annealed to 0 along a cosine, step by step", above=0
+        "peak learning rate, at the start or after the warm-up; annealed to 0 along a cosine, step by step", above=0
     )
     warmup_epochs: float = option(
-        "epochs over which the learning rate first rises from nearly 0; the cosine has the others", 0.0, low=0
+        "epochs over which the learning rate first rises from almost 0; the cosine covers the others", 0.0, low=0
     )
     layer_decay: float = option(
-        "each encoder learns at that many times the rate of the next one, the patch embeddings at that of the first; "
-        "1: all at one rate",
+        "ratio of each encoder's learning rate to that of the next encoder; the patch embeddings use the rate of "
+        "the first; 1: one rate for all",
         1.0,
         above=0,
         high=1,
     )
-    weight_decay: float = option("L2 added to the gradient (Paddle's `weight_decay` of Adam); of AdamW its own", low=0)
-    clip_norm: float = option("clip gradients to that norm over all parameters; 0: do not", 0.0, low=0)
+    weight_decay: float = option(
+        "Adam: L2 term added to the gradient (Paddle's `weight_decay`); AdamW: decoupled weight decay", low=0
+    )
+    clip_norm: float = option("clip gradients to this norm over all parameters; 0: no clipping", 0.0, low=0)
 
 
 @dataclass(kw_only=True)
 class AmpConfig:
     level: str = option(
-        "mixed precision on a GPU: `O0` none; `O1` matrix products and convolutions in 16 bits; `O2` the weights too",
+        "mixed precision on a GPU: `O0`: none; `O1`: matrix products and convolutions in 16 bits; `O2`: the "
+        "weights too",
         "O0",
         choices=LEVELS,
     )
     dtype: str = option(
-        "16 bits of which kind: `bfloat16` (compute capability 8.0 and newer), `float16` (with loss scaling), or "
-        "`auto`: the first that the GPU has",
+        "16-bit type: `bfloat16` (compute capability 8.0 and newer), `float16` (with loss scaling), or `auto`: the "
+        "first that the GPU supports",
         "auto",
         choices=DTYPES,
     )
@@ -140,44 +150,46 @@ class AmpConfig:
 class TrainConfig:
     epochs: int = option("passes over the training set", low=1, below=1_000_000)
     accumulate: int = option(
-        "batches a step, which add up to one batch so many times as large; what is left of an epoch is dropped",
+        "batches accumulated per optimizer step; the batches left over at the end of an epoch are dropped",
         1,
         low=1,
         below=100_000,
     )
     pretrained: str = option(
-        "start a new run from the weights in this file; a head for another number of classes starts anew", ""
+        "start a new run from the weights in this file; a head for another number of classes is newly initialized", ""
     )
     pretrained_resample: bool = option(
-        "let these be weights of another window size, which are interpolated, or without PEG, which starts at 0", False
+        "accept weights of another window size, which are interpolated, or without PEG, which then starts at 0", False
     )
-    seed: int = option("of initial weights, order, augmentation and dropout", low=0, below=2**32)
-    log_interval: int = option("record and log every so many steps of an epoch", 10, low=1, below=2**31, free=True)
+    seed: int = option("seed of initial weights, order, augmentation and dropout", low=0, below=2**32)
+    log_interval: int = option(
+        "steps between two records, in the log, the history and the dashboard", 10, low=1, below=2**31, free=True
+    )
     save_every_steps: int = option(
-        "save a checkpoint to resume from every so many steps; 0: after each epoch only",
+        "steps between two checkpoints within an epoch; 0: only after each epoch",
         0,
         low=0,
         below=2**31,
         free=True,
     )
-    keep_checkpoints: int = option("keep that many of them", 2, low=1, below=2**31, free=True)
-    deterministic: bool = option("have a GPU compute the same bits each time, more slowly; a CPU always does", False)
+    keep_checkpoints: int = option("number of checkpoints to keep, the newest ones", 2, low=1, below=2**31, free=True)
+    deterministic: bool = option("make a GPU compute the same bits each time, more slowly; a CPU always does", False)
     to_static: bool = option("compile the forward pass into a static graph", False)
     ema_decay: float = option(
-        "validate and keep an exponential moving average of the weights, which keeps that share of itself a step; 0: "
-        "the weights themselves",
+        "decay per step of the moving average (EMA) of the weights, which is then validated and kept instead of "
+        "the weights themselves; 0: no average",
         0.0,
         low=0,
         below=1,
     )
     recompute: bool = option(
-        "forget what an encoder computed and compute it again in the backward pass: less memory, more time, the same "
-        "numbers",
+        "compute each encoder again in the backward pass instead of keeping what it computed: less memory, more "
+        "time, the same numbers",
         False,
         free=True,
     )
     prediction_interval: int = option(
-        "epochs between what predictions are shown on the dashboard", 5, low=1, below=2**31, free=True
+        "epochs between two displays of predictions on the dashboard", 5, low=1, below=2**31, free=True
     )
 
 
@@ -201,9 +213,9 @@ class Config:
     amp: AmpConfig
     train: TrainConfig
     records: RecordsConfig
-    output_dir: str = option("folder of the run; default `output/<name of the config>`", "", free=True)
+    output_dir: str = option("folder of the run; default: `output/<name of the config>`", "", free=True)
     device: str = option(
-        "`auto` takes a GPU where there is one",
+        "`auto` uses a GPU if there is one",
         "auto",
         pattern=r"auto|cpu|gpu|gpu:[0-9]{1,3}",
         choices=("auto", "gpu", "gpu:N", "cpu"),
@@ -223,5 +235,5 @@ def options(cls=Config):
 
 
 def free_keys():
-    """Return the names of the options that decide no number of a run."""
+    """Return the names of the options that do not affect results."""
     return {key for key, item in options().items() if item.metadata["free"]}
