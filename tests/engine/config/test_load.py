@@ -5,7 +5,6 @@ import yaml
 
 from engine.config import build
 from engine.config.load import ConfigError, dump_config, flatten, load_config
-from engine.config.options import options
 from models import VARIANTS
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
@@ -209,11 +208,3 @@ def test_an_error_names_the_file_that_the_value_comes_from(tmp_path):
 def test_a_missing_config_names_those_there_are(tmp_path):
     with pytest.raises(ConfigError, match=r"no such config; there is .*tiny_cifar10\.yaml"):
         load_config(TINY.with_name("tinny.yaml"))
-
-
-def test_the_readme_explains_every_option_and_gives_the_recipes_value():
-    readme = (TINY.parents[1] / "README.md").read_text()
-    recipe = flatten(load_config(TINY))
-    for key, item in options().items():
-        shown = str(recipe[key]).lower() if isinstance(recipe[key], bool) else recipe[key]
-        assert f"| `{key}` | `{shown}` | {item.metadata['help']}" in readme, key

@@ -1,7 +1,7 @@
-"""README.md and README_cn.md say the same, section by section, in all that no translation changes.
+"""Every page says the same in English and in Chinese, section by section, in all that no translation changes.
 
-Where one of them is changed, these tests name the section of the other that has to follow. Words are free, figures are
-not: a numeral in one is a numeral in the other, and what one spells out ("two cores") so does the other ("双核").
+When one of the two changes, these tests name the section of the other that has to follow. Words are free, numbers are
+not: a numeral in one is a numeral in the other, and what one spells out ("two cores") the other spells out ("双核").
 """
 
 import difflib
@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tools import options_page
+
 ROOT = Path(__file__).parents[2]
-READMES = ENGLISH, CHINESE = "README.md", "README_cn.md"
-PAGES = [*READMES, *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [str(file.relative_to(ROOT)) for file in sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/*/*.md")])]
+TWINS = {"README.md": "README_cn.md", **{page: page.replace("/en/", "/zh/") for page in PAGES if "/en/" in page}}
+PAIRS = {english: chinese for english, chinese in TWINS.items() if chinese in PAGES}
+CHINESE = [page for page in PAGES if page not in TWINS]
+# Files that readers of the walk-throughs make, or that only a run has.
+MADE_BY_READERS: set[str] = set()
+ENGLISH_OF = {chinese: english for english, chinese in PAIRS.items()}
 
 HEADING = re.compile(r"(#+) (.+)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -108,12 +115,25 @@ def slugs(page):
     return found
 
 
+def resolved(page, target):
+    """A link's target as a page or file, relative to the root, and an anchor, which may be empty."""
+    file, _, anchor = target.partition("#")
+    path = ((ROOT / page).parent / file).resolve() if file else ROOT / page
+    return str(path.relative_to(ROOT)), anchor
+
+
 def links(page, section):
-    """The targets of a section's links; a heading goes by its English text, the two pages by one name."""
-    names = dict.fromkeys(READMES, "the other language")
-    for slug, (heading, _) in zip(slugs(page), sections(ENGLISH), strict=True):
-        names[f"#{slug}"] = heading
-    return sorted(names.get(target, target) for _, target in LINK.findall(prose(section)))
+    """The targets of a section's links: of a page the English one, of a heading the English one's number."""
+    found = []
+    for _, target in LINK.findall(prose(section)):
+        if not target.startswith("https://"):
+            file, anchor = resolved(page, target)
+            if anchor and anchor in slugs(file):
+                anchor = f"heading {slugs(file).index(anchor) + 1}"
+            is_switch = ENGLISH_OF.get(file, file) == ENGLISH_OF.get(page, page) and file != page
+            target = "the other language" if is_switch else f"{ENGLISH_OF.get(file, file)}#{anchor}"
+        found.append(target)
+    return sorted(found)
 
 
 ITEMS = {
@@ -126,19 +146,20 @@ ITEMS = {
 }
 
 
-def test_both_readmes_have_the_same_headings():
-    english, chinese = ([heading for heading, _ in sections(page)] for page in READMES)
+@pytest.mark.parametrize("page", PAIRS)
+def test_both_languages_have_the_same_headings(page):
+    english, chinese = ([heading for heading, _ in sections(name)] for name in (page, PAIRS[page]))
     for a, b in zip_longest(english, chinese, fillvalue="nothing"):
-        assert a.split()[0] == b.split()[0], f"from here on the headings part: {ENGLISH} has {a}, {CHINESE} has {b}"
+        assert a.split()[0] == b.split()[0], f"from here on the headings differ: {page} has {a}, {PAIRS[page]} has {b}"
 
 
 @pytest.mark.parametrize("item", ITEMS)
-def test_both_readmes_have_the_same(item):
-    test_both_readmes_have_the_same_headings()
-    differences = []
-    side = {"-": ENGLISH, "+": CHINESE}
-    for (a, english), (b, chinese) in zip(sections(ENGLISH), sections(CHINESE), strict=True):
-        lines = difflib.ndiff(ITEMS[item](ENGLISH, english), ITEMS[item](CHINESE, chinese))
+@pytest.mark.parametrize("page", PAIRS)
+def test_both_languages_have_the_same(page, item):
+    test_both_languages_have_the_same_headings(page)
+    differences, side = [], {"-": page, "+": PAIRS[page]}
+    for (a, english), (b, chinese) in zip(sections(page), sections(PAIRS[page]), strict=True):
+        lines = difflib.ndiff(ITEMS[item](page, english), ITEMS[item](PAIRS[page], chinese))
         only = [f"    only in {side[line[0]]}: {line[2:]}" for line in lines if line[0] in side]
         differences += [f"{a} | {b}", *only] if only else []
     if differences:
@@ -148,20 +169,48 @@ def test_both_readmes_have_the_same(item):
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     for _, section in sections(page):
-        for _, target in LINK.findall(prose(section)):
+        sources = [source for source, _, _ in PICTURE.findall(prose(section))]
+        for target in [target for _, target in LINK.findall(prose(section))] + sources:
             if target.startswith("https://"):
                 continue
-            file, _, anchor = target.partition("#")
-            file = (ROOT / page).parent / file if file else ROOT / page
-            assert file.exists(), target
-            assert not anchor or anchor in slugs(file.relative_to(ROOT)), target
+            file, anchor = resolved(page, target)
+            assert (ROOT / file).exists(), target
+            assert not anchor or anchor in slugs(file), target
 
 
-def test_chinese_paragraphs_are_not_wrapped():
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    """In the text: paths below the project's folders. What a run or a reader makes (`output/`, `datasets/`) is free."""
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"\b(?:common|configs|data|docs|engine|models|requirements|tests|tools)/[\w./-]*\w", text))
+    for name in named - MADE_BY_READERS:
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", CHINESE)
+def test_chinese_paragraphs_are_not_wrapped(page):
     """Browsers show the end of a line as a space, which Chinese does not have."""
-    for _, section in sections(CHINESE):
+    for _, section in sections(page):
         for block in section:
             if shape(block) == "paragraph":
                 assert len(block) == 1, block[0]
             elif shape(block).startswith("list"):
                 assert all(LISTED.match(line) for line in block), block
+
+
+def test_the_options_page_is_what_the_schema_says():
+    """After a change of the schema run `python tools/options_page.py`, and follow it in the Chinese page."""
+    written_by_tool = (ROOT / "docs/en/options.md").read_text().partition(options_page.MARK)[2]
+    assert written_by_tool.strip() == options_page.tables().strip()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.endswith("/options.md")])
+def test_the_options_page_has_every_option_with_its_values(page):
+    rows = [
+        [cell.strip() for cell in cells(line)] for line in (ROOT / page).read_text().splitlines() if line[:3] == "| `"
+    ]
+    for row, (key, value, valid, changes, _) in zip_longest(rows, options_page.rows(), fillvalue=[None] * 5):
+        assert row[:2] == [key, value], key
+        assert code(row[2]) == code(valid), key
+        assert bool(row[3]) == bool(changes), key
+        assert row[4], key
