@@ -185,6 +185,10 @@ def test_files_that_a_page_names_exist(page):
     named = set(re.findall(r"\b(?:common|configs|data|docs|engine|models|requirements|tests|tools)/[\w./-]*\w", text))
     for name in named - MADE_BY_READERS:
         assert (ROOT / name).exists(), name
+    for name in set(re.findall(r"`(test_\w+\.py)`", text)):
+        assert list((ROOT / "tests").rglob(name)), name
+    for name in set(re.findall(r"\b\w+\.yaml\b", text)) - MADE_BY_READERS:
+        assert name == "config.yaml" or (ROOT / "configs" / name).exists(), name
 
 
 @pytest.mark.parametrize("page", CHINESE)
