@@ -1,7 +1,4 @@
-# make demo   set everything up, train on handwritten digits, evaluate (minutes on a CPU)
-# make test   set everything up, check the style, run the fast tests
-# make dashboard   set everything up, start VisualDL on the runs below output/ (LOGDIR=... for others)
-.PHONY: demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
+.PHONY: help demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,8 +6,12 @@ LOGDIR ?= output
 RUN = $(VENV)/bin/python
 EXPORT = requirements/export.txt
 PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements/cpu.txt)
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-demo: $(VENV)/.ready
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready  ## set up, train on handwritten digits, evaluate: minutes on a CPU
 	$(RUN) tools/make_digits.py
 	$(RUN) train.py -c configs/digits_demo.yaml --overwrite
 	$(RUN) eval.py --weights output/demo/best_model.pdparams --report
@@ -20,53 +21,54 @@ demo: $(VENV)/.ready
 	@echo "Attention:  output/demo/attention/rollout.png"
 	@echo "Dashboard:  make dashboard"
 
-dashboard: $(VENV)/.ready
+dashboard: $(VENV)/.ready  ## set up, start VisualDL on the runs below output/ (LOGDIR=... for others)
 	$(VENV)/bin/visualdl --logdir $(LOGDIR)
 
-test: $(VENV)/.ready-test
+test: $(VENV)/.ready-test  ## set up, check style and types, run the fast tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert
-	$(RUN) -m pytest -q -m slow -n 0 --ignore tests/test_export.py  # some take a machine for themselves
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert  ## run the slow tests, but for exports
+	$(RUN) -m pytest -q -m slow -n 0 --ignore tests/engine/inference/test_export.py  # some take a machine for themselves
 
-test-export: $(VENV)/.ready-test $(VENV)/.ready-export
-	$(RUN) -m pytest -q -m slow --dist load tests/test_export.py
+test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
+	$(RUN) -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
 
-test-2.6: .venv-2.6/.ready-test
+test-2.6: .venv-2.6/.ready-test  ## run the fast tests on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q
 
-test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export
-	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/test_export.py
+test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export  ## export every variant on Paddle 2.6.2
+	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
 
-clean:
-	rm -rf .venv .venv-2.6 .pytest_cache .ruff_cache
+clean:  ## remove the virtual environments and caches
+	rm -rf .venv .venv-2.6 .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 %/.ready:
 	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $(PADDLE)
+	$*/bin/python $(PIP_INSTALL) -r $(PADDLE)
 	touch $@
 
 %/.ready-export: %/.ready
-	$*/bin/python -m pip install --quiet --disable-pip-version-check -r $(EXPORT)
+	$*/bin/python $(PIP_INSTALL) -r $(EXPORT)
 	touch $@
 
 %/.ready-test: %/.ready
-	$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	$*/bin/python $(PIP_INSTALL) -r requirements/test.txt
 	touch $@
 
-# torch's own index may be out of reach where its CPU build is at hand; five retries a package would take minutes.
+# torch's own index may be out of reach where its CPU build is at hand; five retries per package would take minutes.
 %/.ready-convert: %/.ready
-	$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 -r requirements/convert.txt
+	$*/bin/python $(PIP_INSTALL) --retries 1 -r requirements/convert.txt
 	touch $@
 
-$(VENV)/.ready: $(PADDLE) requirements/common.txt
+$(VENV)/.ready: $(PADDLE) requirements/common.txt pyproject.toml
 $(VENV)/.ready-test: requirements/test.txt
 $(VENV)/.ready-convert: requirements/convert.txt
 $(VENV)/.ready-export: requirements/export.txt
 .venv-2.6/.ready: PADDLE = requirements/cpu-2.6.txt
 .venv-2.6/.ready-export: EXPORT = requirements/export-2.6.txt
 .venv-2.6/.ready-export: requirements/export-2.6.txt
-.venv-2.6/.ready: requirements/cpu-2.6.txt requirements/common.txt
+.venv-2.6/.ready: requirements/cpu-2.6.txt requirements/common.txt pyproject.toml
 .SECONDARY:
