@@ -29,7 +29,7 @@ MADE_BY_READERS = {
 ENGLISH_OF = {chinese: english for english, chinese in PAIRS.items()}
 
 HEADING = re.compile(r"(#+) (.+)")
-FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"(?:^|\s+)# (.*)")
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\[([^]]*)\]\(([^)\s]+)\)")
@@ -57,7 +57,7 @@ def sections(page):
 
 
 def is_code(block):
-    return block[0].startswith("```")
+    return block[0].lstrip().startswith("```")
 
 
 def cells(row):
@@ -68,7 +68,7 @@ def shape(block):
     """What a block is, with its size where the languages have it in common."""
     first = block[0]
     if is_code(block):
-        return f"code: {first[3:]}"
+        return f"code: {first.lstrip()[3:]}"
     if first.startswith("|"):
         columns = sorted({len(cells(row)) for row in block})
         return f"table: {len(block) - 2} rows, {' or '.join(map(str, columns))} columns"
@@ -149,6 +149,10 @@ ITEMS = {
     "pictures": lambda page, section: pictures(section),
     "links": links,
 }
+
+
+def test_every_page_has_its_twin():
+    assert sorted(CHINESE) == sorted(TWINS.values())
 
 
 @pytest.mark.parametrize("page", PAIRS)
