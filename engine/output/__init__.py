@@ -1,1 +1,1 @@
-"""What a run writes: its folder, checkpoints, log and dashboard."""
+"""The files that a run writes: output folder, checkpoints, log and dashboard."""

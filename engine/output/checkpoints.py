@@ -1,9 +1,9 @@
 """Checkpoints to resume from: at any instant at least one whole, consistent set is on disk.
 
 A checkpoint is a folder `checkpoints/epoch_0003_step_00002343` with weights, optimizer, the rest of the run's state,
-and a manifest with each file's size and SHA-256. It is made under another name, synced, and renamed: it is there whole
-or not at all. `latest.pdparams`, `latest.pdopt`, `latest.pdstates` and `latest.json` beside it are second names (hard
-links) of the newest one's files.
+and a manifest with each file's size and SHA-256. It is written under another name, synced and renamed, so it exists
+whole or not at all. In the output folder, `latest.pdparams`, `latest.pdopt`, `latest.pdstates` and `latest.json` are
+hard links to the files of the newest one.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -18,7 +19,7 @@ from engine import filenames
 from engine.system.atomic import sha256sum, size, sync
 from engine.weights.pdparams import CheckpointError, load
 
-HIDDEN = "."  # how names of folders begin that are no checkpoints yet, or no longer
+HIDDEN = "."  # begins the name of a folder that is not yet a checkpoint, or no longer one
 DAMAGED = "damaged_"
 
 
@@ -28,19 +29,15 @@ class Checkpoints:
     Args:
         folder: the run's output folder.
         keep: how many of the newest to keep.
-        about: what decides the run's numbers, for whoever goes on with it: a dict of plain values.
+        about: everything that affects the run's results, for a resume: a dict of plain values.
     """
 
-    def __init__(self, folder, keep=1, about=None):
-        self.output, self.folder, self.keep, self.about = (
-            Path(folder),
-            Path(folder) / filenames.CHECKPOINTS,
-            keep,
-            about,
-        )
+    def __init__(self, folder: str | Path, keep: int = 1, about: dict[str, Any] | None = None):
+        self.output, self.folder = Path(folder), Path(folder) / filenames.CHECKPOINTS
+        self.keep, self.about = keep, about or {}
 
-    def save(self, weights, optimizer, rest, *, epoch, step, prefix=""):
-        """Write a checkpoint and drop those that are too many. With a prefix it is never resumed from nor dropped.
+    def save(self, weights: dict, optimizer: dict, rest: dict, *, epoch: int, step: int, prefix: str = "") -> None:
+        """Write a checkpoint and drop the oldest ones. One with a prefix is never resumed from and never dropped.
 
         Args:
             weights, optimizer: state dicts of tensors.
@@ -48,7 +45,7 @@ class Checkpoints:
             epoch, step: epochs and steps done; they give the name.
 
         Raises:
-            CheckpointError: the disk refuses it; what was there before stays.
+            CheckpointError: the disk refuses it; older files stay.
         """
         target = self.folder / f"{prefix}epoch_{epoch:04}_step_{step:08}"
         try:
@@ -59,31 +56,31 @@ class Checkpoints:
                 self._drop_others(target)
         except OSError as error:
             raise CheckpointError(
-                f"{target} cannot be written ({error}): free some space; older files are whole"
+                f"{target} cannot be written ({error}): free some space; older files are whole", place=target
             ) from error
 
-    def all(self):
+    def all(self) -> list[Path]:
         """Return the folders of the checkpoints, newest first."""
         folders = self.folder.glob("epoch_*_step_*")
         return sorted(folders, key=lambda folder: [int(part) for part in folder.name.split("_")[1::2]], reverse=True)
 
-    def candidates(self):
-        """Return the folders to go on from, newest first; where there is none, `latest.*` may be left of one."""
+    def candidates(self) -> list[Path]:
+        """Return the folders to resume from, newest first; without any, the output folder if it has `latest.*`."""
         return self.all() or [self.output] * (self.output / filenames.MANIFEST).exists()
 
-    def has_learned(self):
-        """Whether any checkpoint, damaged or of a run that diverged, has seen a step."""
+    def has_learned(self) -> bool:
+        """Return whether any checkpoint, even a damaged or diverged one, has seen a step."""
         folders = list(self.folder.glob("[!.]*_step_*"))
-        left = not folders and (self.output / filenames.MANIFEST).exists()
-        return left or any(not folder.name.endswith(f"_step_{0:08}") for folder in folders)
+        only_latest = not folders and (self.output / filenames.MANIFEST).exists()
+        return only_latest or any(not folder.name.endswith(f"_step_{0:08}") for folder in folders)
 
-    def newest(self):
-        """Return the folder of the newest whole checkpoint and, for each damaged one before it, what is wrong.
+    def newest(self) -> tuple[Path, list[str]]:
+        """Return the folder of the newest whole checkpoint, and a description of the damage to each newer one.
 
         Raises:
             CheckpointError: there is no checkpoint, or all are damaged.
         """
-        damage = []
+        damage: list[str] = []
         for candidate in self.candidates():
             wrong = _damage(candidate)
             if not wrong:
@@ -92,19 +89,22 @@ class Checkpoints:
         if damage:
             raise CheckpointError(
                 f"{self.folder} has no whole checkpoint: {'; '.join(damage)}; "
-                "copy back a whole one, or start anew with -o output_dir=NEW"
+                "copy back a whole one, or start another run with -o output_dir=NEW",
+                place=self.folder,
             )
-        raise CheckpointError(f"{self.output} holds no checkpoint to resume from: start with -c CONFIG")
+        raise CheckpointError(
+            f"{self.output} holds no checkpoint to resume from: start a run with -c CONFIG", place=self.output
+        )
 
-    def read_about(self):
-        """Return `about` of the newest checkpoint that can be read, which takes no time; None where there is none."""
+    def read_about(self) -> dict[str, Any] | None:
+        """Return `about` of the newest readable checkpoint, without reading its weights; None if there is none."""
         for candidate in self.candidates():
             with contextlib.suppress(CheckpointError):
                 return load(candidate / filenames.REST).get("about")
         return None
 
-    def name_latest(self, checkpoint):
-        """Make `latest.*` the second names of a checkpoint's files.
+    def name_latest(self, checkpoint: Path) -> None:
+        """Let `latest.*` name a checkpoint's files.
 
         Raises:
             CheckpointError: the disk refuses it.
@@ -112,9 +112,11 @@ class Checkpoints:
         try:
             self._name_latest(checkpoint)
         except OSError as error:
-            raise CheckpointError(f"{self.output} cannot be written ({error}): free some space") from error
+            raise CheckpointError(
+                f"{self.output} cannot be written ({error}): free some space", place=self.output
+            ) from error
 
-    def _write(self, target, states):
+    def _write(self, target: Path, states: tuple[dict, dict, dict]) -> None:
         for left_behind in self.folder.glob(f"{HIDDEN}*"):  # by a kill
             shutil.rmtree(left_behind, ignore_errors=True)
         unfinished = self.folder / f"{HIDDEN}new_{target.name}"
@@ -135,13 +137,13 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
 
-    def _drop_others(self, newest):
-        for newer in self.all()[: self.all().index(newest)]:  # damaged, or the run would have gone on from it
+    def _drop_others(self, newest: Path) -> None:
+        for newer in self.all()[: self.all().index(newest)]:  # damaged, or the run would have resumed from it
             _put_aside(newer)
         for old in self.all()[self.keep :]:
             _remove(old)
 
-    def _name_latest(self, target):
+    def _name_latest(self, target: Path) -> None:
         for name in filenames.CHECKPOINT:
             temporary = self.output / f".{name}.tmp"
             temporary.unlink(missing_ok=True)
@@ -150,11 +152,11 @@ class Checkpoints:
             except OSError:  # a file system without hard links
                 shutil.copyfile(target / name, temporary)
             os.replace(temporary, self.output / name)
-            temporary.unlink(missing_ok=True)  # it stays where both are names of one file already
+            temporary.unlink(missing_ok=True)  # os.replace leaves it if both names are of one file already
 
 
-def _damage(folder):
-    """Return what is wrong with a checkpoint in a few words, or None."""
+def _damage(folder: Path) -> str | None:
+    """Return a short description of a checkpoint's damage, or None."""
     try:
         files = json.loads((folder / filenames.MANIFEST).read_text(encoding="utf-8"))
         for name in filenames.STATES:
@@ -167,18 +169,18 @@ def _damage(folder):
     return None
 
 
-def _measure(file):
+def _measure(file: Path) -> dict[str, int | str]:
     return {"bytes": size(file), "sha256": sha256sum(file)}
 
 
-def _put_aside(damaged):
+def _put_aside(damaged: Path) -> None:
     aside = damaged.with_name(DAMAGED + damaged.name)
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(damaged, aside)
 
 
-def _remove(folder):
-    """Remove a checkpoint; it is none any more before the first of its files is gone."""
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; it is renamed first, so that no checkpoint ever lacks a file."""
     doomed = folder.with_name(f"{HIDDEN}old_{folder.name}")
     os.rename(folder, doomed)
     shutil.rmtree(doomed)

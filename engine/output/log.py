@@ -1,12 +1,16 @@
-"""What a run leaves to read: the log, `history.csv` with its curves, and the dashboard."""
+"""The records of a run: the log, `history.csv` with its curves, and the dashboard."""
 
 import contextlib
 import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from matplotlib.figure import Figure
+from paddle import nn
 from tqdm import tqdm
 
 from engine import filenames
@@ -16,7 +20,7 @@ from engine.output.dashboard import Dashboard
 from engine.system.atomic import size
 from engine.system.terminal import has_progress_bar
 
-STEP = logging.INFO - 5  # lines of single steps: on the console only where no progress bar stands for them
+STEP = logging.INFO - 5  # the level of lines about single steps, which a progress bar replaces on the console
 
 
 class Records:
@@ -25,10 +29,10 @@ class Records:
     Args:
         folder: the run's output folder.
         config, provenance: flat dicts of plain values, for the dashboard.
-        position: go on from there, as `position()` gave it; what was written after it is cut off.
+        position: continue there, as `position()` returned it; anything written after it is cut off.
     """
 
-    def __init__(self, folder, config, provenance, position=None):
+    def __init__(self, folder: Path, config: dict, provenance: dict, position: dict[str, Any] | None = None):
         position = position or {"points": [], "log": 0, "dashboard": None}
         self.folder = Path(folder)
         self._history = History(self.folder, [Point(*row) for row in position["points"]])
@@ -42,93 +46,95 @@ class Records:
         console.setLevel(logging.INFO if has_progress_bar() else STEP)
         self._logger.handlers = [file, console]
 
-    def __enter__(self):
+    def __enter__(self) -> "Records":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._dashboard.close()
         for handler in self._logger.handlers:
             handler.close()
         self._logger.handlers = []
 
-    def position(self):
-        """Return how far the records have come, for a checkpoint."""
+    def position(self) -> dict[str, Any]:
+        """Return the position up to which records are written, for a checkpoint."""
         return {
             "points": [dataclasses.astuple(point) for point in self._history.points],
             "log": size(self.folder / filenames.LOG),
             "dashboard": self._dashboard.position(),
         }
 
-    def info(self, line):
-        """Write a line into the log and onto the console."""
+    def info(self, line: str) -> None:
+        """Write a line to the log and the console."""
         self._logger.info(line)
 
-    def warn(self, line):
-        """Write a line that tells of trouble."""
+    def warn(self, line: str) -> None:
+        """Write a warning to the log and the console."""
         self._logger.warning(f"WARNING: {line}")
 
-    def step(self, line):
-        """Write the line of a step into the log, and onto the console where there is no progress bar."""
+    def step(self, line: str) -> None:
+        """Write the line of a step to the log, and to the console if there is no progress bar."""
         self._logger.log(STEP, line)
 
-    def point(self, point):
+    def point(self, point: Point) -> None:
         """Add a point to the history and the dashboard."""
-        with self._going_on(filenames.HISTORY):
+        with self._warning_of(filenames.HISTORY):
             self._history.append(point)
         self._dashboard.point(point)
 
-    def curves(self):
-        """Draw the history."""
-        with self._going_on("the learning curves"):
+    def curves(self) -> None:
+        """Draw the history as learning curves."""
+        with self._warning_of("the learning curves"):
             plots.plot_curves(self._history.points, self.folder)
 
-    def picture(self, name, figure, step):
+    def picture(self, name: str, figure: Figure, step: int) -> None:
         """Show a figure on the dashboard."""
         self._dashboard.picture(name, plots.as_image(figure), step)
 
-    def histograms(self, model, step):
-        """Show how a model's parameters and their gradients are spread."""
+    def histograms(self, model: nn.Layer, step: int) -> None:
+        """Show histograms of a model's parameters and their gradients on the dashboard."""
         self._dashboard.histograms(model, step)
 
     @contextlib.contextmanager
-    def _going_on(self, what):
+    def _warning_of(self, content: str) -> Iterator[None]:
+        """A context in which a full disk is only a warning: the run matters more than its records."""
         try:
             yield
         except OSError as error:
-            self.warn(f"{what} cannot be written ({error}): free some space; the next time writes all of it")
+            self.warn(f"{content} cannot be written ({error}): free some space; the next write includes all of it")
 
 
 class NoRecords:
-    """In the place of `Records` for the processes of a run that write nothing."""
+    """Stands in for `Records` in the processes of a run that write nothing."""
 
-    folder = None
-
-    def _nothing(self, *values):
+    def _nothing(self, *values: Any) -> None:
         pass
+
+    def position(self) -> dict[str, Any]:
+        return {}
 
     info = warn = step = point = curves = picture = histograms = _nothing
 
 
-def _cut(file, length):
+def _cut(file: Path, length: int) -> None:
     if size(file) > length:
         os.truncate(file, length)
 
 
 class _File(logging.FileHandler):
-    def close(self):
+    def close(self) -> None:
         try:
             super().close()
-        except OSError:  # what it could not write before
+        except OSError:  # buffered lines that could not be written before either
             pass
 
-    def handleError(self, record):
+    def handleError(self, record: logging.LogRecord) -> None:
         print(f"WARNING: {self.baseFilename} cannot be written ({sys.exc_info()[1]})", file=sys.stderr)
 
 
 class _Console(logging.Handler):
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever read along has gone; the log goes on in its file
+        except BrokenPipeError:  # the reader of the console is gone; the log continues in its file
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""How long training steps take, and how much of that they wait for data."""
+"""The time that training steps take, and how much of it they wait for data."""
 
 import time
 from typing import NamedTuple
@@ -29,6 +29,6 @@ class Clock:
         self.steps, self.images, self.last = self.steps + 1, self.images + images, time.perf_counter()
 
     def read(self) -> Cost:
-        """Read right after a read-back from the device; otherwise work that is still queued there is not counted."""
+        """Return the means. Read back from the device first, or work that is still queued there is not counted."""
         elapsed = time.perf_counter() - self.begin
         return Cost(elapsed / self.steps, self.waited / self.steps, self.images / elapsed)

@@ -20,13 +20,13 @@ from models.static import make_static
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
         steps: optimizer steps per epoch.
         mixing: how training batches are mixed, or None.
         notes: lines for the log about the weights that the run starts from.
-        origin: what `environment.json` notes about them, a flat dict of plain values.
+        origin: their provenance for `environment.json`, a flat dict of plain values.
     """
 
     state: State
@@ -45,7 +45,7 @@ def build_parts(config: Config, device: str, resuming: bool = False) -> Parts:
 
     Args:
         device: as `select_device` returns it.
-        resuming: leave `train.pretrained` alone: the checkpoint has the weights, and the file may be gone.
+        resuming: ignore `train.pretrained`: the checkpoint has the weights, and the file may be gone.
 
     Raises:
         UserError, DataError: the data, the weights to start from, or the device cannot be used as the config says.
@@ -63,7 +63,7 @@ def build_parts(config: Config, device: str, resuming: bool = False) -> Parts:
 
 
 def build_state(config: Config, model: RegionViT, precision: MixedPrecision, total_steps: int) -> State:
-    """Return the state of a model's run that has not begun, its learning rate planned for `total_steps`.
+    """Return the state of a run that has not begun, with a learning rate planned for `total_steps`.
 
     Raises:
         UserError: the warm-up leaves no step for the rest, or a static graph cannot be combined with another option.
@@ -87,7 +87,7 @@ def build_state(config: Config, model: RegionViT, precision: MixedPrecision, tot
             key="train.to_static",
             value=True,
         )
-    warmup_steps = int(total_steps // epochs * warmup_epochs)  # the same number when the run is extended
+    warmup_steps = int(total_steps // epochs * warmup_epochs)  # unchanged when a run is extended
     schedule = build_schedule(config.optimizer.learning_rate, total_steps, warmup_steps)
     optimizer = build_optimizer(
         config.optimizer.name,

@@ -1,4 +1,4 @@
-"""Resuming a run: bring its state back from the newest checkpoint, and refuse what would change its results."""
+"""Resuming a run: restore its state from the newest checkpoint, and refuse changes that affect its results."""
 
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,19 @@ from engine.weights.pdparams import load
 
 
 def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> tuple[list[str], Any]:
-    """Bring a new state to where the newest whole checkpoint was.
+    """Restore a new state from the newest whole checkpoint.
 
-    Returns:
-        lines for the log, and the position of the records at the checkpoint.
+    Returns lines for the log, and the position of the records at the checkpoint.
 
     Raises:
-        UserError: there is no whole checkpoint, or it is of a run that computes something else.
+        UserError: there is no whole checkpoint, or the checkpoint's run computes something else.
     """
     found, damage = checkpoints.newest()
     saved, now = load(found / filenames.REST), checkpoints.about
     _refuse_changes(saved["about"], now, extending)
     restore(state, found)
     if processes.rank() == 0:
-        checkpoints.name_latest(found)  # a kill may have come before this was done
+        checkpoints.name_latest(found)  # a kill may have prevented it
     if saved["about"]["config"]["train.epochs"] != now["config"]["train.epochs"]:
         follow_new_cosine(state)
     warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
@@ -39,7 +38,7 @@ def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> t
 
 
 def refuse_other_config_early(output: Path, config: Config, extending: bool) -> None:
-    """Refuse a changed config by what the newest readable checkpoint says of it, without reading any weights.
+    """Compare the config with that of the newest readable checkpoint, without reading any weights.
 
     Raises:
         UserError: an option that affects results differs.
@@ -51,7 +50,7 @@ def refuse_other_config_early(output: Path, config: Config, extending: bool) -> 
 def _refuse_other_config(saved: dict, now: dict, extending: bool) -> None:
     known = options()
     for key, value in now.items():
-        before = saved.get(key, known[key].default)  # a run older than the option did what its default does
+        before = saved.get(key, known[key].default)  # a run older than the option behaved as its default
         if before == value or known[key].metadata["free"]:
             continue
         if key == "train.epochs" and value > before:
@@ -81,6 +80,7 @@ def _refuse_changes(saved: dict, now: dict, extending: bool) -> None:
             f"(MD5 {saved['archive']}, not {now['archive']}{of_folder}): use the same data",
             key="data.file",
             value=file,
+            place=file,
         )
     if saved["processes"] != now["processes"]:
         raise UserError(

@@ -28,7 +28,7 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
 
     Args:
         overwrite: replace the run that the output folder holds.
-        resuming: go on from the newest whole checkpoint in the output folder.
+        resuming: continue from the newest whole checkpoint in the output folder.
         extending: allow a resumed run more epochs than it was planned for.
 
     Raises:
@@ -91,7 +91,7 @@ def _prepare(config: Config) -> str:
 
 
 def _check_that_processes_agree(output: Output, parts: Parts, resuming: bool) -> None:
-    """Refuse a run whose processes are not at the same place; this also waits until all have read the checkpoint."""
+    """Refuse a run whose processes read different checkpoints; also waits until all have read theirs."""
     if not processes.agree(int(resuming), parts.state.epoch, parts.state.step):
         raise UserError(
             f"output_dir: the processes of this run do not read the same files in {output.folder}: "
@@ -102,7 +102,7 @@ def _check_that_processes_agree(output: Output, parts: Parts, resuming: bool) ->
 
 
 def _introduction(config: Config, device: str, parts: Parts) -> Iterator[str]:
-    """Lines that say what is about to run, and on what."""
+    """Yield lines for the log about the run and the device."""
     state, dataset = parts.state, parts.dataset
     yield f"Device: {describe_device(device)}, computing in {state.precision.describe()}"
     count, accumulate, batch_size = processes.size(), config.train.accumulate, config.data.batch_size
@@ -127,7 +127,7 @@ def _introduction(config: Config, device: str, parts: Parts) -> Iterator[str]:
 
 
 def _conclusion(device: str, parts: Parts, output: Output) -> Iterator[str]:
-    """Lines that say what the result is and what to do next."""
+    """Yield lines for the log about the result and what to do next."""
     best = parts.state.best
     kept = filenames.model(filenames.BEST if best["epoch"] else filenames.FINAL)
     weights = shlex.quote(str(output.folder / kept))

@@ -1,7 +1,7 @@
-"""Everything that a run is, in one value, and its way to disk and back.
+"""The state of a run in one value, and how it is saved and restored.
 
-Nothing random is part of it: the order and the augmentation of pictures are functions of (seed, epoch, index), and what
-a training step draws (dropout) is a function of (seed, step). See `data.streams`.
+It holds no random generator: order and augmentation of the pictures are functions of (seed, epoch, index), and what a
+training step draws (dropout) is a function of (seed, step). See `data.streams`.
 """
 
 import time
@@ -28,11 +28,11 @@ class State:
     Attributes:
         network: the model as it is trained. Through it several processes average their gradients.
         average: the moving average of the weights, or None.
-        meter: what the current epoch has counted so far.
-        epoch: epochs done. iteration: steps done of the next one. step: steps done in all.
+        meter: loss and accuracy of the current epoch so far.
+        epoch: epochs done. iteration: steps done of the next epoch. step: steps done in all.
         best: the best validation accuracy (a fraction) and its epoch.
-        began: when the run began, by this process's clock. A resumed run began before its start, by the time that it
-            had already taken.
+        began: when the run began, by this process's clock; for a resumed run, shifted back by the time that it had
+            already taken.
     """
 
     model: nn.Layer
@@ -62,7 +62,7 @@ def new_state(
 
     Args:
         ema_decay: if above 0, keep a moving average of the weights, which starts at the model's weights now.
-        recompute: whether the model recomputes activations.
+        recompute: the model recomputes activations in the backward pass.
     """
     precision = precision or MixedPrecision()
     precision.convert(model, optimizer)
@@ -78,7 +78,7 @@ def new_state(
 
 
 def is_finite(model: nn.Layer) -> bool:
-    """Return whether no weight of a model is NaN or infinite."""
+    """Return whether all weights of a model are finite."""
     with paddle.no_grad():
         return all(paddle.stack([weights.isfinite().all() for weights in model.parameters()]).tolist())
 

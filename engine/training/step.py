@@ -1,6 +1,6 @@
 """One optimizer step: forward and backward passes, the update, and the norm of its gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import paddle
 from paddle import Tensor, nn
@@ -12,13 +12,11 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Tensor, Tensor]
 
 
-def train_step(state: State, batches: list[Batch], criterion: Criterion) -> tuple[Tensor, Tensor, Tensor]:
+def train_step(state: State, batches: Sequence[Batch], criterion: Criterion) -> tuple[Tensor, Tensor, Tensor]:
     """Update the weights by the mean gradient of batches [(images, labels), ...], all of one size.
 
-    The gradients stay until the next step.
-
-    Returns:
-        the mean loss (a scalar), all logits [pictures, classes] and labels [pictures], still on the device.
+    Returns the mean loss (a scalar), all logits [pictures, classes] and labels [pictures], or [pictures, classes] if
+    the batches are mixed, still on the device. The gradients stay until the next step.
     """
     scaler, optimizer, (*others, last) = state.precision.scaler, state.optimizer, batches
     optimizer.clear_grad()
@@ -49,8 +47,8 @@ def _backward(state: State, batch: Batch, criterion: Criterion, batches: int) ->
 
 @paddle.no_grad()
 def gradient_norm(model: nn.Layer) -> Tensor:
-    """Return the norm of all gradients of the last step as one vector: a scalar on the device."""
+    """Return the norm of the last step's gradients, all of them as one vector: a scalar on the device."""
     gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
-    # In float64: Paddle 3 adds up a CPU's float32 one after the other, and loses a tenth of 70 million squares.
+    # In float64: on a CPU, Paddle 3 adds float32 one by one, and loses a tenth of 70 million squares.
     squares = [gradient.astype("float32").square().sum(dtype="float64") for gradient in gradients]
     return paddle.stack(squares).sum().sqrt()

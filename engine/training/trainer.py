@@ -1,7 +1,7 @@
 """The training loop: `Trainer.fit` trains epoch by epoch, validates after each, and leaves checkpoints and records."""
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,11 @@ class Trainer:
     """Trains the parts of a run, from wherever its state is.
 
     Args:
-        parts: model, data, loss and state; all processes validate on shares of `parts.dataset.val`.
-        config: of it, `train` and `records` are used.
-        records: where log lines, points of the history and figures go.
-        checkpoints: where states to resume from go.
-        stop: asked between steps whether a signal came.
+        parts: model, data, loss and state; each process validates on its share of `parts.dataset.val`.
+        config: only `config.train` and `config.records` are used.
+        records: takes log lines, points of the history and figures.
+        checkpoints: takes the states to resume from, and knows the run's folder, where weights go.
+        stop: raises `Stopped` between steps if a signal came.
     """
 
     def __init__(
@@ -74,9 +74,8 @@ class Trainer:
         """
         state, writes = self.state, processes.rank() == 0
         if state.step == 0 and writes:
-            self.records.picture(
-                "augmented", augmented_grid(self.parts.train_loader, self.parts.dataset.classes), step=0
-            )
+            figure = augmented_grid(self.parts.train_loader, self.parts.dataset.classes)
+            self.records.picture("augmented", figure, 0)
         try:
             while state.epoch < self.settings.epochs:
                 self.train_one_epoch()
@@ -89,7 +88,7 @@ class Trainer:
             self._save_before_leaving(reason)
             raise
         if writes:
-            save(state, self.records.folder, filenames.FINAL)
+            save(state, self.checkpoints.output, filenames.FINAL)
         processes.wait()
 
     def train_one_epoch(self) -> None:
@@ -126,8 +125,8 @@ class Trainer:
             self._after_step(logged)
 
     def validate(self) -> Evaluation:
-        """Measure the weights that will be kept (the moving average, where there is one) on the validation pictures."""
-        check: Callable[[], None] | None = self.stop.check if processes.size() == 1 else None
+        """Measure on the validation pictures the weights that are kept: the moving average, if there is one."""
+        check = self.stop.check if processes.size() == 1 else None  # several check together, after it
         state, parts = self.state, self.parts
         with averaged(state.average):
             return evaluate(
@@ -153,7 +152,7 @@ class Trainer:
             self._show_predictions(result)
 
     def save_checkpoint(self, prefix: str = "") -> None:
-        """Save a checkpoint; if the disk refuses it, say so and go on."""
+        """Save a checkpoint; if the disk refuses it, warn and continue."""
         try:
             save_to_resume(self.state, self.checkpoints, self.records, prefix)
         except CheckpointError as error:
@@ -164,13 +163,13 @@ class Trainer:
         if every and self.state.step % every == 0:
             refuse_weights_that_are_not_finite(self.state)
             self.save_checkpoint()
-        if logged or processes.size() == 1:  # several processes must agree, which costs least where all wait anyway
+        if logged or processes.size() == 1:  # several processes must agree, so only where they wait anyway
             self.stop.check()
 
     def _log_step(self, rate: float, clock: Clock, bar: Any) -> None:
         """Read loss and accuracy back from the device and record them; `rate` was the step's learning rate."""
         state, epochs, steps = self.state, self.settings.epochs, self.parts.steps
-        step, iteration, epoch = state.step - 1, state.iteration - 1, state.epoch + 1  # the steps before this one
+        step, iteration, epoch = state.step - 1, state.iteration - 1, state.epoch + 1  # steps before this one
         norm = gradient_norm(state.model)
         counted = state.meter.read()
         loss, top1, cost = counted["last_loss"], counted["top1"], clock.read()
@@ -191,10 +190,10 @@ class Trainer:
             self.records.histograms(state.model, state.step)
 
     def _save_best(self) -> bool:
-        """Save the best weights and return whether that worked. If not, the ones before stay, and stay the best."""
+        """Save the best weights and return whether that worked; if not, the previous ones stay and remain the best."""
         try:
             if processes.rank() == 0:
-                save(self.state, self.records.folder, filenames.BEST)
+                save(self.state, self.checkpoints.output, filenames.BEST)
         except CheckpointError as error:
             self.records.warn(f"{error}; this epoch's weights, the best so far, are not kept")
             return False
@@ -207,18 +206,18 @@ class Trainer:
             self.records.picture(name, figure, self.state.step)
 
     def _save_before_leaving(self, reason: Exception) -> None:
-        """Save the state if all processes can: a dead worker is one process's, and the others do not know of it."""
+        """Save the state if all processes are here: only one of them knows that its worker died."""
         alone, worker_died = processes.size() == 1, isinstance(reason, DataError)
         if alone or not worker_died:
             sound = not isinstance(reason, Diverged) and is_finite(self.state.model)
             self.save_checkpoint("" if sound else DIVERGED)
             processes.wait()  # when one process ends, the launcher ends the others, including the one that writes
         if worker_died and alone:
-            self.stop.check()  # a signal to the whole group has ended the workers too
+            self.stop.check()  # a signal to the whole process group ends the workers too
 
 
 def refuse_weights_that_are_not_finite(state: State) -> None:
-    """Raise `Diverged` if the weights are not finite, which the loss of the step before does not always show."""
+    """Raise `Diverged` if the weights are not finite, which the last loss does not always show."""
     if not is_finite(state.model):
         raise Diverged("the weights are not finite", state.step, state.optimizer.get_lr())
 
@@ -245,6 +244,6 @@ def augmented_grid(loader: Any, classes: list[str]) -> Figure:
     return figures.picture_grid(unnormalise(np.stack(images)), [figures.short(classes[label]) for label in labels])
 
 
-def _grouped(loader: Any, count: int) -> Iterator[tuple[Batch, ...]]:
-    """Yield `count` batches at a time; those that are left at the end are dropped."""
-    return zip(*[iter(loader)] * count, strict=False)  # one iterator, taken from `count` times
+def _grouped(loader: Any, count: int) -> Iterator[Sequence[Batch]]:
+    """Return an iterator over groups of `count` batches; an incomplete last group is dropped."""
+    return zip(*[iter(loader)] * count, strict=False)  # the same iterator `count` times
