@@ -6,6 +6,9 @@ import signal
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Each worker of pytest gets its share of the cores: with more threads than cores a small model takes twice as long.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 from engine.system import device  # before paddle is imported anywhere
 
@@ -20,7 +23,7 @@ def on_the_cpu():
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):
-    """How long the speed of a model is measured decides no test."""
+    """No test depends on how long a model's speed is measured."""
     monkeypatch.setattr("engine.evaluation.saved.SECONDS", 0.1)
 
 
@@ -34,10 +37,19 @@ def no_gpu(monkeypatch):
 
 @pytest.fixture(scope="module")
 def nano():
-    """Micro is a smaller model, for a module of runs in the test's own process."""
+    """A smaller model in the place of Micro, for a module of runs in the test's own process."""
     from models import VARIANTS
     from tests.support.runs import NANO
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(VARIANTS, "regionvit_micro_32", NANO)
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_figures():
+    """Blank figures, for a module of runs at whose figures nobody looks; see `without_figures`."""
+    from tests.support.runs import without_figures
+
+    with without_figures():
         yield

@@ -1,7 +1,8 @@
-"""train.py that sends itself a signal: `dying_train.py CALL SIGNAL ...`, at that call of what computes or writes.
+"""train.py that sends itself a signal: `dying_train.py CALL SIGNAL ...`, at the call of that number.
 
-Counted are training steps, evaluations and every way to the disk; what writes a file writes half of it first. Where the
-environment has DYING_RANK, only that process of several does so; with DYING_LAUNCHER the signal goes to their launcher.
+Training steps, evaluations and every call to the disk are counted; a call that writes a file writes half of it first.
+With DYING_RANK in the environment only that process of several does so; with DYING_LAUNCHER the signal goes to their
+launcher.
 """
 
 import os

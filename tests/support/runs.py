@@ -1,14 +1,18 @@
-"""Small runs of train.py for tests, and what makes two of them the same."""
+"""Small runs of train.py for tests, and assertions that two of them are the same."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from visualdl import LogReader
 
 import train as train_script
 from engine.cli import run
+from engine.figures import curves, predictions
 from engine.history import read_history
 from engine.training import trainer
 from engine.weights import pdparams
@@ -16,7 +20,7 @@ from models import VARIANTS
 
 ROOT = Path(__file__).parents[2]
 MICRO = ROOT / "configs" / "micro_cifar10.yaml"
-# Micro's place in runs of a test's own process: what they are to show does not depend on a model's size.
+# A smaller Micro for runs in a test's own process, whose claims do not depend on a model's size.
 NANO = {**VARIANTS["regionvit_micro_32"], "embed_dim": (16, 16, 32), "depth": (1, 1), "num_heads": (1, 2)}
 SMALL = (
     "device=cpu",
@@ -49,8 +53,22 @@ def resume(monkeypatch, output, *flags):
     script(monkeypatch, train_script.main, "--resume", output, *flags)
 
 
+@contextlib.contextmanager
+def without_figures():
+    """A context in which figures are small and blank: real ones take six sevenths of a small run's time."""
+
+    def blank(*arguments):
+        return Figure(figsize=(0.1, 0.1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "plot_curves", lambda points, folder: [])
+        patch.setattr(predictions, "picture_grid", blank)
+        patch.setattr(predictions, "OF_PREDICTIONS", dict.fromkeys(predictions.OF_PREDICTIONS, blank))
+        yield
+
+
 def send_signal_in(monkeypatch, step, signum):
-    """Have a signal come to this process during a step (counted from 0) of its run."""
+    """Let this process get a signal during a step (counted from 0) of its run."""
     original = trainer.train_step
 
     def train_step(state, *arguments):
@@ -62,12 +80,12 @@ def send_signal_in(monkeypatch, step, signum):
 
 
 def points(output):
-    """The history but for its timing column."""
+    """The history without its timing columns."""
     return [(p.step, p.epoch, p.split, p.lr, p.loss, p.top1) for p in read_history(output / "history.csv")]
 
 
 def scalars(output):
-    """The dashboard's scalars, but for timing: {tag: [(step, value)]}."""
+    """The dashboard's scalars without timing: {tag: [(step, value)]}."""
     reader = _dashboard(output)
     tags = [tag for tag in reader.get_tags()["scalar"] if not tag.startswith("performance/")]
     return {tag: [(point.id, point.value) for point in reader.get_data("scalar", tag)] for tag in tags}
@@ -85,7 +103,7 @@ def histograms(output):
 
 
 def pictures(output):
-    """Which pictures the dashboard has: {tag: [step]}."""
+    """The steps of the dashboard's pictures: {tag: [step]}."""
     reader = _dashboard(output)
     return {tag: [point.id for point in reader.get_data("image", tag)] for tag in reader.get_tags()["image"]}
 
@@ -120,7 +138,7 @@ def assert_same_weights(a, b):
 def assert_same_run(a, b, bytes=False):
     """Two finished runs ended in the same bits and left the same records.
 
-    bytes: compare whole files. They name parameters by counting within a process, so both have to be another's work.
+    bytes: compare whole files. Their parameters are numbered within a process, so each run needs its own.
     """
     for name in ("best", "final"):
         for file in (f"{name}_model.pdparams", f"{name}_optimizer.pdopt"):

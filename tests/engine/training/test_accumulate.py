@@ -1,4 +1,6 @@
-"""Several batches a step are one batch so many times as large."""
+"""Batches accumulated per step move the weights as one large batch."""
+
+import functools
 
 import numpy as np
 import paddle
@@ -14,8 +16,9 @@ from tests.support.states import new_state
 CRITERION = LabelSmoothingCrossEntropy()
 
 
-def after_steps(parts, steps=4):
-    """The results of steps over the same 12 pictures each, in so many batches: weights by name, and the last step's."""
+@functools.cache
+def after_steps(parts, steps=2):
+    """Train on 12 pictures per step, divided into batches; return the weights by name and the last step's results."""
     paddle.seed(5)
     model = build_model("regionvit", **NANO, num_classes=10)
     model.train()
@@ -51,17 +54,17 @@ def test_the_batches_of_a_step_do_not_draw_the_same():
     assert np.abs(first - second).max() > 1e-2
 
 
-@pytest.mark.usefixtures("nano")
+@pytest.mark.usefixtures("nano", "no_figures")
 @pytest.mark.parametrize("pipeline", ["host", pytest.param("fast", marks=pytest.mark.slow)])
 def test_a_run_of_small_batches_is_the_run_of_the_big_ones(pipeline, tmp_path, monkeypatch):
-    """A hundred pictures make 25 batches of 4: six steps of four, and one batch that is dropped."""
-    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=100, test=21))
+    """36 pictures make 9 batches of 4: two steps of four, and one batch that is dropped."""
+    archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=36, test=21))
     settings = ["train.log_interval=1", f"data.pipeline={pipeline}"]
     train(monkeypatch, archive, tmp_path / "big", "data.batch_size=16", *settings)
     train(monkeypatch, archive, tmp_path / "small", "data.batch_size=4", "train.accumulate=4", *settings)
     big, small = (points(tmp_path / name) for name in ("big", "small"))
-    assert len(big) == 14
+    assert len(big) == 6
     assert [(p[:4]) for p in small] == [(p[:4]) for p in big]
     np.testing.assert_allclose([p[4:] for p in small], [p[4:] for p in big], atol=1e-3)
     log = (tmp_path / "small" / "train.log").read_text()
-    assert "Processes: 1, each with 4 batches of 4: 16 pictures a step" in log
+    assert "Processes: 1, each with 4 batches of 4: 16 pictures per step" in log

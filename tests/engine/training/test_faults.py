@@ -1,4 +1,4 @@
-"""Runs of train.py as a process that is killed, again and again, at moments drawn at random."""
+"""Runs of train.py as a process that is killed, again and again, at random moments."""
 
 import random
 import re
@@ -29,7 +29,7 @@ def run(deadly_call, signal_name, *train_arguments):
 
 @pytest.fixture(scope="module")
 def whole(archive, tmp_path_factory):
-    """Runs that nothing killed, by their pipeline, and how many calls they made."""
+    """Runs that nothing killed, and their number of calls, by pipeline."""
     made = {}
 
     def of(pipeline):
@@ -45,7 +45,7 @@ def whole(archive, tmp_path_factory):
 
 @pytest.mark.parametrize("pipeline", ["host", "fast"])
 def test_runs_that_are_killed_at_random_moments_end_in_the_same_bits(pipeline, archive, whole, tmp_path):
-    """Ten kills for each pipeline, with 0, 2 and 4 workers in turn; a run that gets through is begun anew."""
+    """Ten kills per pipeline, with 0, 2 and 4 workers in turn; a run that finishes is started again."""
     expected, calls = whole(pipeline)
     rng, output, kills, ends = random.Random(pipeline), tmp_path / "run", 0, 0
     while kills < KILLS // 2:

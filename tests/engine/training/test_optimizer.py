@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import paddle
 import pytest
@@ -7,6 +9,7 @@ from engine.training.optimizer import Adam, ClipGradByGlobalNorm, build_optimize
 from engine.training.step import gradient_norm
 from models import build_model
 from tests.support.reference import fill, free_model
+from tests.support.runs import NANO
 
 
 def paddles_own(schedule, parameters, l2):
@@ -18,7 +21,7 @@ def test_adam_with_l2_moves_the_weights_as_paddles_own_bit_for_bit(l2):
     images = paddle.to_tensor(np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32"))
     results = []
     for optimizer_of in (Adam, paddles_own):
-        model = fill(build_model("regionvit_micro_32", num_classes=10))
+        model = fill(build_model("regionvit", **NANO, num_classes=10))
         schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=4)
         optimizer = optimizer_of(schedule, model.parameters(), l2)
         for _ in range(3):
@@ -73,8 +76,9 @@ def test_parameters_of_different_precision_get_their_own_l2():
 IMAGES = np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32")
 
 
+@functools.cache
 def moves(name, **options):
-    """How far the first step takes each parameter of Micro from the golden ones, and where these are."""
+    """Return how far the first step moves each parameter of Micro from the golden ones, and the golden ones."""
     model = fill(build_model("regionvit_micro_32", num_classes=10))
     before = {key: parameter.numpy() for key, parameter in model.named_parameters()}
     optimizer = build_optimizer(name, 0.1, model, **options)

@@ -31,7 +31,7 @@ def test_a_warmup_rises_in_a_line_to_the_rate_and_the_cosine_has_the_rest():
 
 @pytest.mark.parametrize("warmup", [0, 4])
 @pytest.mark.parametrize("done", [0, 2, 4, 11, TOTAL])
-def test_a_resumed_schedule_goes_on_bit_for_bit_without_a_warning(warmup, done):
+def test_a_resumed_schedule_continues_bit_for_bit_without_a_warning(warmup, done):
     whole, stopped, resumed = (build_schedule(0.1, TOTAL, warmup) for _ in range(3))
     rates(stopped, done)
     with warnings.catch_warnings():
