@@ -126,7 +126,7 @@ def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path):
         atol=1e-3,
     )
     log = (pair / "train.log").read_text()
-    assert "Processes: 2, each with batches of 8: 16 pictures a step, at the learning rate that the config has" in log
+    assert "Processes: 2, each with batches of 8: 16 pictures per step, at the learning rate in the config" in log
     assert log.count("[Eval][Epoch 2/2]") == 1
     assert len(list((pair / "vdl").iterdir())) == 1
 
@@ -140,7 +140,7 @@ def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, a
     for key in one:
         np.testing.assert_allclose(two[key], one[key], atol=5e-4)
     log = (tmp_path / "small" / "train.log").read_text()
-    assert "Processes: 2, each with 2 batches of 4: 16 pictures a step, at the learning rate that the config has" in log
+    assert "Processes: 2, each with 2 batches of 4: 16 pictures per step, at the learning rate in the config" in log
 
 
 @pytest.mark.slow
