@@ -1,6 +1,6 @@
-"""Training and evaluation: everything between the two scripts and the model.
+"""Training, evaluation and inference: everything between the scripts and the model.
 
-Importing this package first puts the CPU settings in place that Paddle reads when it is imported.
+Importing this package applies the CPU settings that Paddle reads on import, so import it before Paddle.
 """
 
 from engine.system import tuning

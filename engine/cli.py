@@ -1,6 +1,7 @@
-"""What all scripts share: arguments, and the one place that turns a user's mistake into a line and an exit status."""
+"""Common parts of the scripts: arguments, and the one place that turns errors into a line and an exit status."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -11,7 +12,7 @@ from .errors import Stopped
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+    """An argument parser whose errors are one line."""
 
     def __init__(self, description: str | None, example: str):
         super().__init__(
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="override a value of the config, as in -o data.batch_size=32; repeatable",
+            help="override an option of the config, as in -o data.batch_size=32; repeatable",
         )
         self.add_argument(
             "--device",
@@ -39,25 +40,26 @@ class Parser(argparse.ArgumentParser):
             action="append",
             type="device={}".format,
             metavar="DEVICE",
-            help="auto, gpu, gpu:N or cpu: short for -o device=DEVICE",
+            help="auto, gpu, gpu:N or cpu; short for -o device=DEVICE",
         )
 
     def add_weights(self, exports: bool = False) -> None:
-        file = "a .pdparams file of a model's weights" + ", or an export: its folder, or a file of it" * exports
+        file = "a .pdparams file of weights" + ", or an export: its folder or a file in it" * exports
         self.add_argument("--weights", required=True, metavar="FILE", help=file)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function and leave with its exit status.
+    """Run a script's main function and exit with its status.
 
-    0: done; 2: something that the user can fix; 130 (SIGINT) and 143 (SIGTERM): asked to stop.
+    0: success; 2: an error that the user can fix; 130 (SIGINT) and 143 (SIGTERM): stopped by a signal.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal may lack the letters of a name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack characters of a file name
     try:
         main()
     except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, whatever a name in it holds
+        print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, even if a file name has line breaks
         sys.exit(2)
     except Stopped as stopped:
         sys.exit(stopped.status)
@@ -67,10 +69,10 @@ def run(main: Callable[[], None]) -> None:
 
 
 def download_archive(name: str, description: str | None) -> None:
-    """Parse the arguments of tools/get_<name>.py and download the official archive of that data set.
+    """Parse the arguments of tools/get_<name>.py and download the official archive of the data set.
 
     Raises:
-        DataError: it cannot be downloaded, or another file is in the way.
+        DataError: the download failed, or another file is in the way.
     """
     from data import ARCHIVES
     from data.download import download
@@ -81,7 +83,7 @@ def download_archive(name: str, description: str | None) -> None:
         "--output",
         default=f"datasets/{archive.addresses[0].rpartition('/')[2]}",
         metavar="FILE",
-        help="where it goes (default: %(default)s)",
+        help="path of the downloaded archive (default: %(default)s)",
     )
     file = parser.parse_args().output
     download(file, archive.addresses, archive.md5)

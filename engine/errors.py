@@ -1,4 +1,4 @@
-"""The exceptions that the scripts turn into one line and an exit status; see `engine.cli.run`."""
+"""Exceptions that end a script with one line and an exit status; see `engine.cli.run`."""
 
 import signal
 
@@ -10,7 +10,12 @@ class UserError(InputError):
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop. `status` is the exit status: 128 + the signal's number, as shells count."""
+    """A signal requested a stop.
+
+    Attributes:
+        signal: its name, as SIGTERM.
+        status: the exit status, 128 + the signal's number, as shells report it.
+    """
 
     def __init__(self, signum: int):
         self.signal, self.signum, self.status = signal.Signals(signum).name, signum, 128 + signum

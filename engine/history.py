@@ -1,11 +1,13 @@
-"""The history of a run: a point for everything measured, in `history.csv`."""
+"""The history of a run, `history.csv`: one row per recorded measurement."""
 
 import csv
 import dataclasses
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine import filenames
 from engine.errors import UserError
@@ -14,12 +16,18 @@ from engine.system import atomic
 
 @dataclass(frozen=True)
 class Point:
-    """One row of the history. `step` counts the optimizer steps that the measured weights have seen.
+    """One row of the history.
 
-    split: `train` (the loss of one step, the accuracy of the epoch so far; of mixed pictures where batches are mixed,
-    and against the label with the larger share) or `val` (means over the whole split).
-    top1 is a fraction, ips pictures a second. Of training alone, else NaN (an empty cell): reader_cost, the seconds a
-    step waited for its batch; gradient_norm, of that step; gpu_memory, the most that was taken so far, in MB.
+    Attributes:
+        step: optimizer steps made before the measurement.
+        split: `train` (loss of one step, accuracy of the epoch so far; of mixed batches, if any, where the label with
+            the larger share counts) or `val` (means over the whole split).
+        top1: a fraction.
+        ips: pictures per second.
+        reader_cost: seconds per step spent waiting for batches. This and the following are NaN (an empty cell) for
+            `val`.
+        gradient_norm: of the step, over all parameters.
+        gpu_memory: peak so far, in MB.
     """
 
     step: int
@@ -38,44 +46,45 @@ FIELDS = dataclasses.fields(Point)
 COLUMNS = [item.name for item in FIELDS]
 
 
-def read_history(file):
-    """Return the points of a `history.csv` in their order; an older one may lack the columns of training alone.
+def read_history(file: str | Path) -> list[Point]:
+    """Return the points of a `history.csv` in order; in older files the columns that only `train` has may be missing.
 
     Raises:
-        UserError: it cannot be read, is damaged, or no history.
+        UserError: the file is missing, damaged, or not a history.
     """
     try:
         with open(file, newline="", encoding="utf-8") as stream:
             rows = csv.DictReader(stream)
             if absent := [item.name for item in FIELDS if _required(item) and item.name not in (rows.fieldnames or [])]:
-                raise ValueError(f"no column {', '.join(absent)}")
+                raise ValueError(f"missing column: {', '.join(absent)}")
             points = [Point(**{item.name: _read(item, row) for item in FIELDS}) for row in rows]
         if any(point.split == "val" and min(point.step, point.epoch) < 1 for point in points):
-            raise ValueError("a validation before the first step or epoch")
+            raise ValueError("validation before the first step or epoch")
         return points
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}: give the output folder of a run") from error
+        raise UserError(f"{file}: {error.strerror}: expected the output folder of a run", place=file) from error
     except (TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{file}: not a history of this project, or a damaged one ({error})") from error
+        raise UserError(f"{file}: not a history of this project, or damaged ({error})", place=file) from error
 
 
-def last_of_each_epoch(points):
-    """Return each epoch's last point, at which its accuracy is whole."""
+def last_of_each_epoch(points: Iterable[Point]) -> list[Point]:
+    """Return the last point of each epoch, whose accuracy covers the whole epoch."""
     return list({point.epoch: point for point in points}.values())
 
 
 class History:
-    """The points of a run, and their file, which is written anew from `points` at the start."""
+    """The points of a run, and their file, which starts with the given `points`."""
 
-    def __init__(self, folder, points=()):
+    def __init__(self, folder: str | Path, points: Iterable[Point] = ()):
         self.file, self.points = Path(folder) / filenames.HISTORY, list(points)
+        self._whole = False  # whether the file holds all points
         self._rewrite()
 
-    def append(self, point):
+    def append(self, point: Point) -> None:
         """Add a point.
 
         Raises:
-            OSError: it could not be written; it is kept, and the next call tries to write all of them.
+            OSError: the point could not be written. It is kept, and the next call writes all points again.
         """
         self.points.append(point)
         if self._whole:
@@ -86,26 +95,27 @@ class History:
         else:
             self._rewrite()
 
-    def _rewrite(self):
+    def _rewrite(self) -> None:
         self._whole = False
         atomic.replace_text(self.file, _rows([COLUMNS, *map(_cells, self.points)]))
         self._whole = True
 
 
-def _required(item):
+def _required(item: dataclasses.Field) -> bool:
     return item.default is dataclasses.MISSING
 
 
-def _read(item, row):
-    return item.type(row[item.name] if _required(item) else row.get(item.name) or item.default)
+def _read(item: dataclasses.Field, row: dict) -> Any:
+    kind: Any = item.type
+    return kind(row[item.name] if _required(item) else row.get(item.name) or item.default)
 
 
-def _cells(point):
+def _cells(point: Point) -> list:
     values = zip(FIELDS, dataclasses.astuple(point), strict=True)
     return [value if _required(item) or not math.isnan(value) else "" for item, value in values]
 
 
-def _rows(rows):
+def _rows(rows: Iterable) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()

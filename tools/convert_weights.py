@@ -1,15 +1,19 @@
 """Convert weights between the official RegionViT's (.pth, torch) and this project's (.pdparams, Paddle).
 
-The suffixes tell the direction. The variant is recognised, and every name and shape has to fit it.
+The suffixes give the direction. The variant is detected; every name and shape must match it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from engine.cli import Parser, run
 from engine.errors import UserError
 
+Converted = tuple[tuple[str, int], int, list[str]]  # variant and classes, number of parameters, lines to print
 
-def main():
+
+def main() -> None:
     parser = Parser(__doc__, "python tools/convert_weights.py RegionViT-Ti.pth RegionViT-Ti.pdparams")
     parser.add_argument("source", type=Path, metavar="IN", help="a .pth or .pdparams file")
     parser.add_argument("target", type=Path, metavar="OUT", help="a file of the other kind")
@@ -25,20 +29,24 @@ def main():
     print(f'{target}: build_model("{name}", num_classes={classes}), {parameters:,} parameters')
 
 
-def check(source, target, overwrite):
-    """Raise a UserError if the two paths cannot be right, before anything is read."""
+def check(source: Path, target: Path, overwrite: bool) -> None:
+    """Raise a UserError if the paths are invalid, before anything is read."""
     if {source.suffix, target.suffix} != {".pth", ".pdparams"}:
-        raise UserError(f"{source} to {target}: one has to end in .pth and the other in .pdparams; rename it")
+        raise UserError(
+            f"{source} to {target}: one must end in .pth and the other in .pdparams: rename it", key="OUT", place=target
+        )
     try:
         if target.exists() and source.exists() and target.samefile(source):
-            raise UserError(f"{source} and {target} are one file: choose another for the result")
+            raise UserError(f"{source} and {target} are the same file: choose another OUT", key="OUT", place=target)
         if target.is_dir() or (target.exists() and not overwrite):
-            raise UserError(f"{target} exists: choose another name, or replace a file with --overwrite")
+            raise UserError(
+                f"{target} exists: choose another name, or replace a file with --overwrite", key="OUT", place=target
+            )
     except OSError as error:
-        raise UserError(f"{target} cannot be written ({error}): choose another") from error
+        raise UserError(f"{target} cannot be written ({error}): choose another", key="OUT", place=target) from error
 
 
-def from_torch(source, target):
+def from_torch(source: Path, target: Path) -> Converted:
     from engine.weights import official, pdparams, pth
 
     arrays, found = pth.read(source)
@@ -49,7 +57,7 @@ def from_torch(source, target):
     return model, count(arrays), found + done
 
 
-def to_torch(source, target):
+def to_torch(source: Path, target: Path) -> Converted:
     from engine.weights import official, pdparams, pth
 
     arrays = pdparams.first_names(pdparams.read(source), source)
@@ -62,14 +70,14 @@ def to_torch(source, target):
     return model, count(arrays), found + done
 
 
-def make_folder(target):
+def make_folder(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{target} cannot be written ({error}): choose another") from error
+        raise UserError(f"{target} cannot be written ({error}): choose another", key="OUT", place=target) from error
 
 
-def count(arrays):
+def count(arrays: Mapping[str, Any]) -> int:
     return sum(array.size for array in arrays.values())
 
 

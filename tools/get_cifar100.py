@@ -1,9 +1,9 @@
-"""Download the official CIFAR-100 archive: resumed where it stopped, checked, in place only when whole."""
+"""Download the official CIFAR-100 archive; an interrupted download resumes, and the MD5 is checked."""
 
 from engine.cli import download_archive, run
 
 
-def main():
+def main() -> None:
     download_archive("cifar100", __doc__)
 
 

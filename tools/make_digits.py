@@ -1,6 +1,7 @@
 """Write scikit-learn's 1,797 handwritten digits as an archive in CIFAR-10's layout: real pictures without a download.
 
-The 8 x 8 grey pictures (UCI "Optical Recognition of Handwritten Digits") become 32 x 32 RGB; every fifth is for tests.
+The 8 x 8 gray pictures (UCI "Optical Recognition of Handwritten Digits") become 32 x 32 RGB. Every fifth is a test
+picture.
 """
 
 import io
@@ -14,10 +15,10 @@ from engine.errors import UserError
 CLASSES = [f"digit {name}" for name in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]]
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python tools/make_digits.py")
     parser.add_argument(
-        "--output", default="datasets/digits.tar.gz", metavar="FILE", help="where it goes (default: %(default)s)"
+        "--output", default="datasets/digits.tar.gz", metavar="FILE", help="path of the archive (default: %(default)s)"
     )
     file = Path(parser.parse_args().output)
 
@@ -30,7 +31,7 @@ def main():
     planes = np.repeat(np.rint(np.stack(grey).reshape(-1, 1, 1024) * 255).astype(np.uint8), 3, axis=1)
     rows, for_test = planes.reshape(-1, 3072), np.arange(len(planes)) % 5 == 0
 
-    def batch(chosen):
+    def batch(chosen: np.ndarray) -> dict:
         return {b"data": rows[chosen], b"labels": digits.target[chosen].tolist()}
 
     parts = np.array_split(np.flatnonzero(~for_test), 5)
@@ -47,7 +48,9 @@ def main():
                 info.size = len(payload)
                 archive.addfile(info, io.BytesIO(payload))
     except OSError as error:
-        raise UserError(f"--output {file} cannot be written ({error}): choose another") from error
+        raise UserError(
+            f"--output {file} cannot be written ({error}): choose another", key="--output", value=str(file), place=file
+        ) from error
     print(f"{file}: {(~for_test).sum()} digits to train on, {for_test.sum()} to test on")
 
 

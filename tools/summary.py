@@ -1,9 +1,9 @@
-"""Print a config's model: the table of its layers, its parameters, and its multiply-adds for one picture."""
+"""Print a summary of a config's model: layers, number of parameters, and multiply-adds per picture."""
 
 from engine.cli import Parser, run
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python tools/summary.py -c configs/tiny_cifar10.yaml")
     parser.add_config(required=True)
     arguments = parser.parse_args()

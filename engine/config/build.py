@@ -1,57 +1,78 @@
-"""The one place where a config's values become objects."""
+"""The one place where the values of a config become objects."""
 
 from pathlib import Path
+from typing import Any
 
 import paddle
 
 import data
 import models
+from data import Augmentation, Dataset
 from data.download import download
 from data.mixing import Mixing
+from engine.config.options import Config
 from engine.errors import UserError
 from engine.metrics.losses import LabelSmoothingCrossEntropy
 from engine.system import processes
 from engine.system.precision import MixedPrecision
 
 
-def build_dataset(config, val_only=False):
-    """Load the data (downloading an archive first if the config says so) and hold it against the config.
+def build_dataset(config: Config, val_only: bool = False) -> Dataset:
+    """Load the data, after downloading an archive if the config says so, and check it against the config.
 
     Args:
-        val_only: `train` is not needed; see `data.load`.
+        val_only: the `train` split is not needed; see `data.load`.
 
     Raises:
-        UserError: the data cannot be used, or has another number of classes than the model.
+        DataError: the data is missing or damaged.
+        UserError: the config contradicts itself, or the data has another number of classes than the model.
     """
     name, file, kept_at = config.data.name, config.data.file, side(config)
     if config.data.download and name == data.FOLDER:
-        raise UserError("data.download: true, with data.name: folder: there is nothing to download: leave it out")
+        raise UserError(
+            "data.download: true, with data.name: folder: there is nothing to download: leave it out",
+            key="data.download",
+            value=True,
+        )
     if config.data.download and not Path(file).exists():
         download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
     dataset = data.load(file, name, config.data.holdout, kept_at, val_only)
     if len(dataset.classes) != config.model.num_classes:
         raise UserError(
             f"model.num_classes: {config.model.num_classes}, but {file} has {len(dataset.classes)} "
-            f"classes: set model.num_classes={len(dataset.classes)}"
+            f"classes: set model.num_classes={len(dataset.classes)}",
+            key="model.num_classes",
+            value=config.model.num_classes,
+            place=file,
         )
     return dataset
 
 
-def side(config):
-    """Return the side in pixels that the pictures of the config's data have; UserError if they cannot have it."""
+def side(config: Config) -> int:
+    """Return the side in pixels at which the config's pictures are kept in memory.
+
+    Raises:
+        UserError: an archive has pictures of another side.
+    """
     wanted, name = config.data.side, config.data.name
     if name == data.FOLDER:
         return wanted or config.data.image_size
     if wanted not in (0, data.SIDE):
         raise UserError(
             f"data.side: {wanted}, but the pictures of data.name: {name} are {data.SIDE} x {data.SIDE}: leave it out "
-            "(data.image_size is what the model sees)"
+            "(data.image_size is the side that the model sees)",
+            key="data.side",
+            value=wanted,
         )
     return data.SIDE
 
 
-def build_train_loader(config, dataset):
-    """Return the loader of augmented training batches; UserError if the split is smaller than one batch."""
+def build_train_loader(config: Config, dataset: Dataset) -> Any:
+    """Return the loader of augmented training batches.
+
+    Raises:
+        DataError: the split is smaller than one batch.
+    """
     return data.build_train_loader(
         dataset.train,
         batch_size=config.data.batch_size,
@@ -66,8 +87,8 @@ def build_train_loader(config, dataset):
     )
 
 
-def build_augmentation(config):
-    """Return how strongly the config changes training pictures."""
+def build_augmentation(config: Config) -> Augmentation:
+    """Return the strength of the config's augmentation."""
     return data.Augmentation(
         crop=config.data.crop,
         jitter=config.data.jitter,
@@ -78,19 +99,25 @@ def build_augmentation(config):
     )
 
 
-def build_mixing(config):
-    """Return how the config mixes training batches, None if it does not; UserError if there is nothing to mix with."""
-    if config.data.mixup or config.data.cutmix:
-        if config.data.batch_size == 1:
-            raise UserError(
-                "data.batch_size: 1, with data.mixup or data.cutmix: a picture has no other to be mixed with"
-            )
-        return Mixing(config.data.mixup, config.data.cutmix, config.model.num_classes)
-    return None
+def build_mixing(config: Config) -> Mixing | None:
+    """Return the config's mixing of training batches, or None.
+
+    Raises:
+        UserError: batches of one picture cannot be mixed.
+    """
+    if not (config.data.mixup or config.data.cutmix):
+        return None
+    if config.data.batch_size == 1:
+        raise UserError(
+            "data.batch_size: 1, with data.mixup or data.cutmix: mixing needs at least 2 pictures per batch",
+            key="data.batch_size",
+            value=1,
+        )
+    return Mixing(config.data.mixup, config.data.cutmix, config.model.num_classes)
 
 
-def build_val_loader(config, dataset):
-    """Return the loader of validation batches, in each process of its share."""
+def build_val_loader(config: Config, dataset: Dataset) -> Any:
+    """Return the loader of validation batches; each process gets its share of the split."""
     return data.build_eval_loader(
         dataset.val.share(processes.rank(), processes.size()),
         batch_size=config.data.batch_size,
@@ -100,8 +127,8 @@ def build_val_loader(config, dataset):
     )
 
 
-def build_model(config):
-    """Return the config's model, freshly initialised."""
+def build_model(config: Config) -> models.RegionViT:
+    """Return the config's model, newly initialized."""
     return models.build_model(
         config.model.name,
         num_classes=config.model.num_classes,
@@ -113,22 +140,32 @@ def build_model(config):
     )
 
 
-def steps_per_epoch(config, train_loader):
-    """Return how many steps an epoch has; UserError if its batches do not make one."""
+def steps_per_epoch(config: Config, train_loader: Any) -> int:
+    """Return the number of optimizer steps per epoch.
+
+    Raises:
+        UserError: an epoch has fewer batches than one step accumulates.
+    """
     steps = len(train_loader) // config.train.accumulate
     if not steps:
         raise UserError(
             f"train.accumulate: {config.train.accumulate}, but an epoch has {len(train_loader)} batch(es): "
-            "lower it, or data.batch_size"
+            "lower it, or data.batch_size",
+            key="train.accumulate",
+            value=config.train.accumulate,
         )
     return steps
 
 
-def build_criterion(config):
+def build_criterion(config: Config) -> LabelSmoothingCrossEntropy:
     """Return the config's loss."""
     return LabelSmoothingCrossEntropy(config.loss.label_smoothing)
 
 
-def build_precision(config, device):
-    """Return the config's precision on a device; UserError if it lacks it."""
+def build_precision(config: Config, device: str) -> MixedPrecision:
+    """Return the config's precision on a device.
+
+    Raises:
+        UserError: the device does not support it.
+    """
     return MixedPrecision(config.amp.level, config.amp.dtype, device)

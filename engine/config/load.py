@@ -1,12 +1,14 @@
-"""Reading a config: a YAML file with `_base_`, overrides from the command line, strict checks, the resolved result."""
+"""Reading a config: a YAML file with `_base_`, overrides from the command line, strict checks, dumping the result."""
 
 import dataclasses
 import difflib
 import math
 import operator
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
@@ -16,18 +18,21 @@ from engine.errors import UserError
 BASE_KEY = "_base_"
 
 
+Origins = dict[tuple, Path | str]  # where a value comes from, by its path of keys: a file, or "-o key.sub=value"
+
+
 class ConfigError(UserError):
-    """A config cannot be used; the message names the file, the key, the value and what is valid."""
+    """A config cannot be used. `place` is the file, or the override as given on the command line."""
 
 
-def load_config(file, overrides=()):
-    """Read a YAML config and what it is based on, apply overrides "key.sub=value", and check everything.
+def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML config and its bases, apply overrides "key.sub=value", and check every value.
 
     Raises:
-        ConfigError: one line that names the file (or the override), the key, the value and what is valid.
+        ConfigError: names the file or override, the key, the value and the valid values.
     """
     file = Path(file)
-    origins = {}
+    origins: Origins = {}
     tree = _read(file, origins, seen=())
     for override in overrides:
         _override(tree, override, origins)
@@ -37,14 +42,14 @@ def load_config(file, overrides=()):
     return config
 
 
-def dump_config(config):
-    """Return a config as YAML that `load_config` reads back to the same."""
+def dump_config(config: Config) -> str:
+    """Return a config as YAML; `load_config` reads it back to an equal config."""
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
 
 
-def flatten(config):
+def flatten(config: Any) -> dict[str, Any]:
     """Return a config as a flat dict {"model.name": ...}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         inner = flatten(value) if dataclasses.is_dataclass(value) else {"": value}
@@ -53,58 +58,66 @@ def flatten(config):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error."""
+    """Safe YAML that rejects duplicate keys."""
 
-    def construct_mapping(self, node, deep=False):
-        keys = []
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys: list[Any] = []
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             keys.append(key)
         return super().construct_mapping(node, deep)
 
 
-def _parse(text, where):
+def _parse(text: str, where: Path | str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except (ValueError, KeyError, RecursionError) as error:  # a date that is none, or nesting without end
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+    except (ValueError, KeyError, RecursionError) as error:  # an impossible date, or nesting too deep
+        raise ConfigError(f"{where}: not valid YAML: {error}", place=where) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or "not readable"
-        raise ConfigError(f"{where}:{line} not valid YAML: {problem}") from error
+        raise ConfigError(f"{where}:{line} not valid YAML: {problem}", place=where) from error
 
 
-def _read(file, origins, seen):
-    """The tree of a file laid over its base's; `origins` notes which file a key comes from."""
+def _read(file: Path, origins: Origins, seen: tuple[Path, ...]) -> dict:
+    """Return the tree of a file merged over its base's tree; record in `origins` which file a key comes from."""
     if file.resolve() in seen:
         chain = " -> ".join(path.name for path in (*seen, file))
         raise ConfigError(
-            f"{seen[-1]}: {BASE_KEY} goes round in a circle ({chain}): let one of them have no {BASE_KEY}"
+            f"{seen[-1]}: {BASE_KEY} forms a cycle ({chain}): remove it from one of these files",
+            key=BASE_KEY,
+            value=chain,
+            place=seen[-1],
         )
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         here = sorted(str(path) for path in file.parent.glob("*.yaml"))
         hint = f"; there is {', '.join(here)}" if here else ""
-        raise ConfigError(f"{file}: no such config{hint}") from None
+        raise ConfigError(f"{file}: no such config{hint}", place=file) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not readable as a config ({error})") from error
+        raise ConfigError(f"{file}: not readable as a config ({error})", place=file) from error
     tree = _parse(text, file)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: a config is a mapping of keys to values, not {_kind(tree)}")
+        raise ConfigError(f"{file}: a config is a mapping of keys to values, not {_kind(tree)}", value=tree, place=file)
     base = tree.pop(BASE_KEY, None)
     if base is not None and not isinstance(base, str):
-        raise ConfigError(f"{file}: {BASE_KEY}: {base!r}, expected the path of one config, relative to this one")
+        raise ConfigError(
+            f"{file}: {BASE_KEY}: {base!r}, expected the path of one config, relative to this file",
+            key=BASE_KEY,
+            value=base,
+            place=file,
+        )
     below = _read(file.parent / base, origins, (*seen, file.resolve())) if base else {}
     return _merge(below, tree, origins, file, ())
 
 
-def _merge(below, above, origins, where, path):
+def _merge(below: dict, above: dict, origins: Origins, where: Path | str, path: tuple) -> dict:
     merged = dict(below)
     for key, value in above.items():
         inner = (*path, key)
@@ -116,27 +129,27 @@ def _merge(below, above, origins, where, path):
     return merged
 
 
-def _note(origins, path, value, where):
+def _note(origins: Origins, path: tuple, value: Any, where: Path | str) -> None:
     origins[path] = where
     if isinstance(value, dict):
         for key, inner in value.items():
             _note(origins, (*path, key), inner, where)
 
 
-def _override(tree, text, origins):
-    key, equals, value = text.partition("=")
+def _override(tree: dict, text: str, origins: Origins) -> None:
+    key, equals, rest = text.partition("=")
     where = f"-o {text}"
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        raise ConfigError(f"{where}: expected key.sub=value, as in -o data.batch_size=32")
-    wanted = _type_at(Config, path)
+        raise ConfigError(f"{where}: expected key.sub=value, as in -o data.batch_size=32", place=where)
+    value: Any = rest if _type_at(Config, path) is str else _parse(rest, where)
     for part in reversed(path):
-        value = {part: value if wanted is str or isinstance(value, dict) else _parse(value, where)}
+        value = {part: value}
     tree.update(_merge(tree, value, origins, where, ()))
 
 
-def _type_at(cls, path):
-    """The type of the field that a path leads to; None where there is none."""
+def _type_at(cls: Any, path: tuple[str, ...]) -> Any:
+    """Return the type of the field at a path of keys, None if it does not exist."""
     types = {item.name: item.type for item in dataclasses.fields(cls)}
     found = types.get(path[0])
     if len(path) == 1 or not dataclasses.is_dataclass(found):
@@ -144,7 +157,7 @@ def _type_at(cls, path):
     return _type_at(found, path[1:])
 
 
-def _build(cls, tree, path, origins, file):
+def _build(cls: Any, tree: dict, path: tuple, origins: Origins, file: Path) -> Any:
     fields = {item.name: item for item in dataclasses.fields(cls)}
     for key in tree:
         if key not in fields:
@@ -152,31 +165,46 @@ def _build(cls, tree, path, origins, file):
             close = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {'.'.join((*path, close[0]))}? " if close else ""
             where = origins.get((*path, key), file)
-            raise ConfigError(f"{where}: unknown key {name}: {hint}valid here: {', '.join(fields)}")
-    values = {}
+            raise ConfigError(
+                f"{where}: unknown key {name}: {hint}valid here: {', '.join(fields)}",
+                key=name,
+                value=tree[key],
+                place=where,
+            )
+    values: dict[str, Any] = {}
     for name, item in fields.items():
         inner, dotted = (*path, name), ".".join((*path, name))
         if dataclasses.is_dataclass(item.type):
             subtree = tree.get(name, {})
             if not isinstance(subtree, dict):
                 where = origins.get(inner, file)
-                raise ConfigError(f"{where}: {dotted}: {subtree!r}, expected keys below it, as {dotted}.key: value")
+                raise ConfigError(
+                    f"{where}: {dotted}: {subtree!r}, expected keys below it, as in {dotted}.key: value",
+                    key=dotted,
+                    value=subtree,
+                    place=where,
+                )
             values[name] = _build(item.type, subtree, inner, origins, file)
         elif name in tree:
             values[name] = _checked(item, tree[name], dotted, origins.get(inner, file))
         elif item.default is MISSING:
-            raise ConfigError(f"{file}: {dotted} is missing: give it, or start from `{BASE_KEY}: tiny_cifar10.yaml`")
+            raise ConfigError(
+                f"{file}: {dotted} is missing: add it, or start from `{BASE_KEY}: tiny_cifar10.yaml`",
+                key=dotted,
+                place=file,
+            )
     return cls(**values)
 
 
-def _checked(item, value, dotted, where):
-    """Return the value as the field's type, if it is valid."""
+def _checked(item: dataclasses.Field, value: Any, dotted: str, where: Path | str) -> Any:
+    """Return a valid value as the field's type."""
 
-    def refuse(expected):
-        raise ConfigError(f"{where}: {dotted}: {value!r}, expected {expected}")
+    def refuse(expected: str) -> NoReturn:
+        raise ConfigError(f"{where}: {dotted}: {value!r}, expected {expected}", key=dotted, value=value, place=where)
 
     valid, wanted = item.metadata, item.type
-    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # of a name's odd bytes
+    names: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # bytes of an odd file name
         refuse("text in UTF-8")
     if wanted is float and isinstance(value, str):
         try:
@@ -186,7 +214,7 @@ def _checked(item, value, dotted, where):
     if wanted is float and type(value) is int and abs(value) < 1e300:
         value = float(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
-        refuse({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[wanted])
+        refuse(names[wanted])
     if valid["pattern"]:
         if not re.fullmatch(valid["pattern"], value):
             refuse(f"one of {', '.join(valid['choices'])}")
@@ -194,12 +222,13 @@ def _checked(item, value, dotted, where):
         close = difflib.get_close_matches(value, valid["choices"], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         refuse(f"one of {', '.join(valid['choices'])}{hint}")
-    bounds = {"above": operator.gt, "low": operator.ge, "below": operator.lt, "high": operator.le}
+    bounds: dict[str, Any] = {"above": operator.gt, "low": operator.ge, "below": operator.lt, "high": operator.le}
     if not all(valid[name] is None or within(value, valid[name]) for name, within in bounds.items()):
         words = {"above": "above {}", "low": "{} or more", "below": "below {}", "high": "{} or less"}
         refuse(" and ".join(text.format(valid[name]) for name, text in words.items() if valid[name] is not None))
     return value
 
 
-def _kind(value):
-    return {type(None): "nothing", list: "a list", str: "text"}.get(type(value), type(value).__name__)
+def _kind(value: object) -> str:
+    kinds = {type(None): "nothing", list: "a list", str: "text"}
+    return kinds.get(type(value), type(value).__name__)

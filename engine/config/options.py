@@ -1,11 +1,13 @@
 """The schema of a config: every option with its meaning, its default and its valid values.
 
-A config is a tree of dataclasses. Each field's metadata says which values are valid, and serves the checks, the
-messages and the documentation. `data` and `models` never see a config, only plain keyword arguments.
+A config is a tree of dataclasses. The metadata of its fields serves the checks, the messages and the documentation.
+`data` and `models` never see a config, only plain keyword arguments.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
+from typing import Any
 
 from data import ARCHIVES, FOLDER
 from engine.system.precision import DTYPES, LEVELS
@@ -16,13 +18,22 @@ OPTIMIZERS = ("Adam", "AdamW")
 
 
 def option(
-    help, default=MISSING, *, choices=None, pattern=None, low=None, high=None, above=None, below=None, free=False
-):
-    """Declare a config field: what it means and which values are valid (`low` and `high` included, the others not).
+    help: str,
+    default: Any = MISSING,
+    *,
+    choices: Sequence[str] | None = None,
+    pattern: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    free: bool = False,
+) -> Any:
+    """Declare a config field: its meaning and its valid values (`low` and `high` inclusive, `above` and `below` not).
 
     `free`: the value does not affect results, so a resumed run may change it.
     """
-    valid = {"help": help, "choices": choices, "pattern": pattern, "free": free}
+    valid: dict[str, Any] = {"help": help, "choices": choices, "pattern": pattern, "free": free}
     valid |= {"low": low, "high": high, "above": above, "below": below}
     return field(metadata=valid) if default is MISSING else field(default=default, metadata=valid)
 
@@ -223,9 +234,9 @@ class Config:
     )
 
 
-def options(cls=Config):
+def options(cls: Any = Config) -> dict[str, dataclasses.Field]:
     """Return the fields of all options by their names, as in `flatten`."""
-    found = {}
+    found: dict[str, dataclasses.Field] = {}
     for item in dataclasses.fields(cls):
         if dataclasses.is_dataclass(item.type):
             found |= {f"{item.name}.{key}": inner for key, inner in options(item.type).items()}
@@ -234,6 +245,6 @@ def options(cls=Config):
     return found
 
 
-def free_keys():
+def free_keys() -> set[str]:
     """Return the names of the options that do not affect results."""
     return {key for key, item in options().items() if item.metadata["free"]}

@@ -1,1 +1,1 @@
-"""Losses and metrics, and measuring a model on a loader."""
+"""Losses, metrics, and the evaluation of a model on a loader."""

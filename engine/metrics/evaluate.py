@@ -1,4 +1,4 @@
-"""Measuring a model on all pictures of a loader."""
+"""Evaluating a model on all pictures of a loader."""
 
 import time
 from collections.abc import Callable
@@ -19,12 +19,14 @@ from engine.system.terminal import has_progress_bar
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measures.
+    """The result of `evaluate`.
 
     Attributes:
-        loss: the mean over all pictures. top1, top5: accuracies, fractions. images: how many pictures.
-        ips: pictures per second with loading; the first batch is a warm-up and is left out where there are more.
-        predictions: those of all pictures, of all processes.
+        loss: mean over all pictures.
+        top1, top5: accuracies as fractions.
+        images: number of pictures.
+        ips: pictures per second, including loading; the first of several batches counts as warm-up and is left out.
+        predictions: for the pictures of all processes.
     """
 
     loss: float
@@ -43,7 +45,11 @@ def evaluate(
     precision: MixedPrecision | None = None,
     check: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Measure a model on all pictures of a loader; `check` is called between batches and may raise."""
+    """Evaluate a model on all pictures of a loader.
+
+    Args:
+        check: called between batches; it may raise, for instance to stop the run.
+    """
     precision = precision or MixedPrecision()
     model.eval()
     meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
@@ -59,7 +65,7 @@ def evaluate(
             logits_of_all.append(logits)
             labels_of_all.append(labels)
             if i == 0 and len(loader) > 1:
-                meter.last_loss.item()  # waits for this device, and for no other process
+                meter.last_loss.item()  # synchronizes this device, without other processes
                 begin, counted_from = time.perf_counter(), meter.images
         counted = meter.read()
     ips = (meter.images - counted_from) / (time.perf_counter() - begin) * processes.size()

@@ -1,25 +1,29 @@
 """The training loss."""
 
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 
 class LabelSmoothingCrossEntropy(nn.Layer):
-    """Cross entropy against labels of which a share `smoothing` is spread evenly over all classes.
+    """Cross entropy with label smoothing: a share `smoothing` of each label is spread evenly over all classes.
 
-    logits [B, classes], integer labels [B] -> the mean over the batch, a scalar:
+    logits [B, classes], labels [B] -> scalar, the mean over the batch of
     (1 - smoothing) * -log p[label] + smoothing * mean over classes of -log p.
-    Labels may also be shares of the classes, float32 [B, classes]: the first term is then their mean of -log p.
+    Labels may also be soft, float32 [B, classes]: the first term is then the label-weighted mean of -log p.
+
+    Raises:
+        ValueError: smoothing is outside [0, 1).
+
     Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
     """
 
-    def __init__(self, smoothing=0.1):
+    def __init__(self, smoothing: float = 0.1):
         super().__init__()
         if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing {smoothing}: give a share from 0 to below 1")
+            raise ValueError(f"smoothing {smoothing}: expected 0 or more and below 1")
         self.smoothing = smoothing
 
-    def forward(self, logits, labels):
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_p = F.log_softmax(logits, axis=-1)
         nll = F.nll_loss(log_p, labels) if labels.ndim == 1 else -(labels * log_p).sum(axis=1).mean()
         return (1 - self.smoothing) * nll - self.smoothing * log_p.mean()

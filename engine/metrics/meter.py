@@ -1,26 +1,34 @@
-"""Loss and accuracy that add up on the device and are read back when somebody asks."""
+"""Loss and accuracy, summed on the device and read back only on request."""
+
+from collections.abc import Sequence
 
 import paddle
+from paddle import Tensor
 
 from engine.system import processes
 
 
 class Meter:
-    """Running sums over pictures: mean loss, top-1 and (with five classes or more) top-5 accuracy.
+    """Mean loss, top-1 and top-5 accuracy over all pictures so far; with fewer than five classes, top-5 is 1.
 
-    `update` launches work on the device and waits for nothing; `read` is one read-back, which waits, also for the
-    other processes of the run: all have to read at the same time.
+    `update` does not synchronize. `read` synchronizes the device and all processes of the run, which must call it
+    together.
     """
 
-    def __init__(self, num_classes):
+    def __init__(self, num_classes: int):
         self.k = min(5, num_classes)
         self.images = 0
         self.sums = paddle.zeros([1 + self.k], dtype="float64")  # loss, then hits at rank 1, 2, ...
         self.last_loss = paddle.zeros([1], dtype="float64")
 
-    def update(self, loss, logits, labels):
-        """Add a batch: its mean loss (scalar), logits [B, classes], labels [B], or shares of the classes [B, classes],
-        of which the largest counts."""
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            loss: the mean over the batch, a scalar.
+            logits: [B, classes].
+            labels: [B], or soft [B, classes], of which the largest counts.
+        """
         with paddle.no_grad():
             if labels.ndim == 2:
                 labels = labels.argmax(axis=1)
@@ -30,12 +38,12 @@ class Meter:
             self.sums += paddle.concat([self.last_loss * len(labels), hits])
             self.images += len(labels)
 
-    def read(self):
-        """Return what all processes have counted.
+    def read(self) -> dict:
+        """Return the metrics over all processes.
 
         Returns:
-            {"loss", "top1", "top5", "images", "last_loss"}: a true mean over pictures, fractions, a number, and the
-            mean over each process's last batch.
+            {"loss", "top1", "top5", "images", "last_loss"}: mean over pictures, fractions, number of pictures, and
+            the mean over the last batch of every process.
         """
         last_loss, images, loss, *hits = self._over_all_processes()
         return {
@@ -46,15 +54,15 @@ class Meter:
             "last_loss": last_loss / processes.size(),
         }
 
-    def counts(self):
-        """Return the sums over all processes as numbers; `restore` goes on from them."""
+    def counts(self) -> list[float]:
+        """Return the sums over all processes, for `restore`."""
         return self._over_all_processes()[1:]
 
-    def restore(self, counts):
-        """Go on from what all processes had counted."""
+    def restore(self, counts: Sequence[float]) -> None:
+        """Continue from the sums over all processes, which rank 0 takes over."""
         if processes.rank() == 0:
             self.images, self.sums = int(counts[0]), paddle.to_tensor(counts[1:], dtype="float64")
 
-    def _over_all_processes(self):
+    def _over_all_processes(self) -> list[float]:
         images = paddle.full([1], self.images, dtype="float64")
         return processes.total(paddle.concat([self.last_loss, images, self.sums])).tolist()

@@ -1,4 +1,4 @@
-"""What a model makes of the pictures of a split, and the numbers that tell how good that is."""
+"""The predictions of a model on a split, and metrics of their quality."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,92 +6,102 @@ from functools import cached_property
 
 import numpy as np
 
-BINS = 15  # of confidence, as in Guo et al.
+BINS = 15  # of the reliability diagram, as in Guo et al.
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """For N pictures in the split's order: probabilities float32 [N, classes], and labels int64 [N], the true classes.
+    """Predictions for N pictures in the split's order.
 
-    Metrics are scikit-learn's, which is imported only when one is asked for: it takes a second.
+    scikit-learn computes the metrics. It is imported only when needed, because the import takes a second.
+
+    Attributes:
+        probabilities: float32 [N, classes].
+        labels: the true classes, int64 [N].
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
 
     @cached_property
-    def predicted(self):
-        """The class of the highest probability, int64 [N]."""
+    def predicted(self) -> np.ndarray:
+        """The class with the highest probability, int64 [N]."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
-    def confidence(self):
+    def confidence(self) -> np.ndarray:
         """The highest probability, float32 [N]."""
         return self.probabilities.max(axis=1)
 
     @cached_property
-    def correct(self):
+    def correct(self) -> np.ndarray:
         """Whether the predicted class is the true one, bool [N]."""
         return self.predicted == self.labels
 
     @property
-    def classes(self):
+    def classes(self) -> range:
+        """The indices of the classes."""
         return range(self.probabilities.shape[1])
 
-    def confusion(self):
-        """Count pictures by class: int64 [classes, classes], true ones down, predicted ones across."""
+    def confusion(self) -> np.ndarray:
+        """Return the confusion matrix: counts int64 [classes, classes], rows are true, columns predicted classes."""
         from sklearn.metrics import confusion_matrix
 
         return confusion_matrix(self.labels, self.predicted, labels=self.classes)
 
-    def per_class(self):
-        """Return a `ClassQuality` for each class; 0 where a class was never predicted or has no pictures."""
+    def per_class(self) -> list["ClassQuality"]:
+        """Return the quality of each class; a metric is 0 if the class was never predicted or has no pictures."""
         from sklearn.metrics import precision_recall_fscore_support
 
         columns = precision_recall_fscore_support(self.labels, self.predicted, labels=self.classes, zero_division=0)
-        return [ClassQuality(*map(float, row[:3]), int(row[3])) for row in zip(*columns, strict=True)]
+        return [
+            ClassQuality(float(precision), float(recall), float(f1), int(images))
+            for precision, recall, f1, images in zip(*columns, strict=True)
+        ]
 
-    def calibration(self, bins=BINS):
-        """Hold confidence against accuracy in `bins` equal parts of 0..1.
+    def calibration(self, bins: int = BINS) -> "Calibration":
+        """Return the reliability diagram: accuracy and confidence in `bins` equal intervals of confidence.
 
         Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
         """
-        part = np.minimum(np.ceil(self.confidence * bins).astype(np.int64) - 1, bins - 1)  # (m - 1)/bins < c <= m/bins
-        images = np.bincount(part, minlength=bins)
-        some = np.maximum(images, 1)
+        bin = np.minimum(np.ceil(self.confidence * bins).astype(np.int64) - 1, bins - 1)  # (m - 1)/bins < c <= m/bins
+        images = np.bincount(bin, minlength=bins)
+        divisor = np.maximum(images, 1)
         return Calibration(
             images,
-            np.bincount(part, self.confidence, bins) / some,
-            np.bincount(part, self.correct, bins) / some,
+            np.bincount(bin, self.confidence, bins) / divisor,
+            np.bincount(bin, self.correct, bins) / divisor,
         )
 
-    def mistakes(self, most):
-        """Return the numbers of at most so many pictures that were taken for something else, most confident first."""
+    def mistakes(self, most: int) -> np.ndarray:
+        """Return the indices of at most `most` misclassified pictures, most confident first."""
         wrong = np.flatnonzero(~self.correct)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:most]
 
 
 @dataclass(frozen=True)
 class ClassQuality:
-    """Of one class, fractions and a number of pictures."""
+    """Quality of the predictions for one class: fractions, and the number of its pictures."""
 
     precision: float
     recall: float
     f1: float
     images: int
 
-    as_dict = dataclasses.asdict
+    def as_dict(self) -> dict:
+        """Return the fields by name."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """For each part of the range of confidence: pictures in it, their mean confidence, the share that is correct."""
+    """A reliability diagram: for each bin its number of pictures, their mean confidence and their accuracy."""
 
     images: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
 
     @property
-    def error(self):
-        """The expected calibration error (ECE): the mean distance of the two over all pictures (eq. 3)."""
+    def error(self) -> float:
+        """The expected calibration error (ECE): mean distance of confidence and accuracy over all pictures (eq. 3)."""
         return float((self.images * np.abs(self.accuracy - self.confidence)).sum() / self.images.sum())

@@ -1,22 +1,23 @@
-"""Files that are at any instant the old one or the new one, whole; and their sizes and checksums."""
+"""Writing files atomically, so that a file is always whole: the old one or the new one. Sizes and checksums."""
 
 import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from engine.errors import UserError
 
 
-def replace(writers):
-    """Make files that take the places of others when all of them are on disk.
+def replace(writers: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write files under temporary names and rename them into place once all are on disk.
 
     Args:
-        writers: for each path a function that writes the file at the path it is given.
+        writers: by final path, a function that writes the file at the path it gets.
 
     Raises:
-        OSError: what was there before stays.
+        OSError: the disk refused; the old files stay.
     """
     temporaries = {file: file.with_name(f".{file.name}.tmp") for file in map(Path, writers)}
     try:
@@ -31,29 +32,34 @@ def replace(writers):
             temporary.unlink(missing_ok=True)
 
 
-def replace_text(file, text):
-    """Write a text file as `replace` does; what cannot be UTF-8, as the name of an odd folder, as its escape."""
+def replace_text(file: Path, text: str) -> None:
+    """Write a text file as `replace` does; characters that UTF-8 lacks (in odd file names) are escaped."""
     replace({file: lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")})
 
 
 @contextlib.contextmanager
-def writing_into(folder):
-    """A context in which a script writes into the folder that `--output` names, made where missing.
+def writing_into(folder: str | Path) -> Iterator[Path]:
+    """A context for a script that writes into the folder given by `--output`; the folder is created if missing.
 
     Raises:
-        UserError: at once if nothing can be written there, or later if something cannot.
+        UserError: on entering if the folder is not writable, later if a write fails.
     """
+    folder = Path(folder)
     try:
-        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         yield folder
     except OSError as error:
-        raise UserError(f"--output {folder} cannot be written ({error}): choose another") from error
+        raise UserError(
+            f"--output {folder} cannot be written ({error}): choose another",
+            key="--output",
+            value=str(folder),
+            place=folder,
+        ) from error
 
 
-def sync(path):
-    """Wait until a file, or the names in a folder, are on disk."""
+def sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -61,13 +67,13 @@ def sync(path):
         os.close(descriptor)
 
 
-def size(path):
-    """Return a file's bytes, 0 where there is none."""
+def size(path: Path) -> int:
+    """Return a file's size in bytes, 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
-def sha256sum(file):
-    """Return the SHA-256 of a file, in hexadecimal."""
+def sha256sum(file: str | Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         while block := stream.read(1 << 20):

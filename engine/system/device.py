@@ -1,4 +1,4 @@
-"""The device that a run computes on: choosing it, naming it, and asking it for memory and determinism."""
+"""The device that a run computes on: selection, description, peak memory, determinism."""
 
 import math
 import platform
@@ -9,10 +9,10 @@ from engine.system.tuning import cpu_info, cpu_threads, tune_cpu
 
 
 def select_device(wanted: str) -> str:
-    """Make `wanted` (auto, gpu, gpu:N or cpu) Paddle's device and return its name: "cpu" or "gpu:N".
+    """Set Paddle's device to `wanted` (auto, gpu, gpu:N or cpu) and return its name: "cpu" or "gpu:N".
 
     Raises:
-        UserError: a GPU is asked for, but this Paddle cannot use it.
+        UserError: Paddle cannot use the requested GPU.
     """
     import paddle
 
@@ -27,13 +27,13 @@ def select_device(wanted: str) -> str:
         return "cpu"
     if wanted != "gpu" and processes.size() > 1:
         raise UserError(
-            f"device: {wanted}, but several processes cannot share a GPU: use device=gpu; --gpus names them",
+            f"device: {wanted}, but several processes cannot share a GPU: use device=gpu and list the GPUs in --gpus",
             key="device",
             value=wanted,
         )
     index = int(wanted.partition(":")[2]) if wanted != "gpu" else processes.local_gpu()
     if index >= count:
-        why = f"it sees {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a build for the CPU"
+        why = f"it finds {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a CPU build"
         raise UserError(
             f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {why}; "
             "use device=cpu or device=auto, or install requirements.txt on a machine with an NVIDIA GPU",
@@ -45,14 +45,14 @@ def select_device(wanted: str) -> str:
 
 
 def describe_device(device: str) -> str:
-    """Name the hardware behind `device` for people: "cpu (AMD EPYC, 2 threads)"."""
+    """Return a readable name of the hardware behind `device`: "cpu (AMD EPYC, 2 threads)"."""
     import paddle
 
     if device == "cpu":
         name = next((line.split(":", 1)[1].strip() for line in cpu_info().splitlines() if "model name" in line), None)
         description = f"cpu ({name or platform.machine()}, {cpu_threads()} threads)"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
-            description += "; this machine has an NVIDIA driver, but this Paddle is a build for the CPU"
+            description += "; this machine has an NVIDIA driver, but this Paddle is a CPU build"
         return description
     return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
 
@@ -67,7 +67,7 @@ def gpu_memory() -> float:
 
 
 def make_deterministic() -> None:
-    """Choose Paddle's GPU operators that give the same bits each time; a build for the CPU needs nothing."""
+    """Make Paddle use GPU operators that give the same bits every time; CPU operators always do."""
     import paddle
 
     if paddle.is_compiled_with_cuda():

@@ -1,4 +1,4 @@
-"""Where a run happens: the project's folder, its git commit, versions and device."""
+"""The environment of a run: project folder, git commit, versions and device."""
 
 import platform
 import subprocess

@@ -1,40 +1,47 @@
-"""Mixed precision: what computes in 16 bits, and what keeps training sound there."""
+"""Mixed precision: which operators compute in 16 bits, and the loss scaling that float16 needs."""
 
 import math
+from contextlib import AbstractContextManager
+from typing import Any
 
 import paddle
+from paddle import nn
 
 from engine.errors import UserError
 from models.layers import LayerNorm, LayerNorm2D
 
 LEVELS = ("O0", "O1", "O2")
 DTYPES = ("auto", "bfloat16", "float16")
-FLOAT32 = {"layer_norm", "softmax"}  # operators; Paddle itself would keep them so at O1 alone
+FLOAT32 = {"layer_norm", "softmax"}  # operators; by default Paddle keeps them in float32 at O1 only
 
 
 class MixedPrecision:
-    """The precision of a run: `autocast()` for forward passes, `scaler` for the loss (it does nothing but in float16).
+    """The precision of a run: `autocast()` for forward passes, `scaler` for the loss (active in float16 only).
 
     Args:
-        level: `O0`: float32. `O1`: matrix products and convolutions in `dtype`, weights in float32. `O2`: the weights
-            in `dtype` too, beside float32 ones in the optimizer; those of the norms stay in float32.
-        dtype: `bfloat16`, `float16`, or `auto`: the first of them that the GPU has; if it has none, float32.
-        device: as `select_device` names it; a CPU computes in float32 whatever the level is.
+        level: `O0`: float32. `O1`: matrix products and convolutions in `dtype`, weights in float32. `O2`: weights in
+            `dtype` too, with float32 copies in the optimizer; the weights of norms stay in float32.
+        dtype: `bfloat16`, `float16`, or `auto`: the first that the GPU supports; float32 if it supports neither.
+        device: as returned by `select_device`; a CPU computes in float32 at every level.
 
     Raises:
-        UserError: this GPU lacks the dtype that was asked for by name.
+        UserError: the GPU does not support a dtype that was requested by name.
     """
 
-    def __init__(self, level="O0", dtype="bfloat16", device="cpu"):
+    def __init__(self, level: str = "O0", dtype: str = "bfloat16", device: str = "cpu"):
         able = [] if level == "O0" or device == "cpu" else _sixteen_bit_types()
         if dtype != "auto" and level != "O0" and device != "cpu" and dtype not in able:
-            raise UserError(f"amp.dtype: {dtype}, but {device} cannot compute in it: use amp.dtype=auto")
+            raise UserError(
+                f"amp.dtype: {dtype}, but {device} does not support it: use amp.dtype=auto",
+                key="amp.dtype",
+                value=dtype,
+            )
         self.wanted, self.level = level, level if able else "O0"
         self.dtype = dtype if dtype != "auto" else next(iter(able), "float16")
-        self.why_not = "a CPU" if device == "cpu" else "this GPU, which has no 16-bit arithmetic"
+        self.why_not = "a CPU" if device == "cpu" else "this GPU, which lacks 16-bit arithmetic"
         self.scaler = paddle.amp.GradScaler(enable=self.level != "O0" and self.dtype == "float16")
 
-    def autocast(self):
+    def autocast(self) -> AbstractContextManager:
         """Return the context for a forward pass."""
         return paddle.amp.auto_cast(
             enable=self.level != "O0",
@@ -43,8 +50,8 @@ class MixedPrecision:
             dtype=self.dtype,
         )
 
-    def convert(self, model, optimizer=None):
-        """At O2, turn the model's weights into `dtype`; its state dict gives these in float32 all the same."""
+    def convert(self, model: nn.Layer, optimizer: Any = None) -> None:
+        """At O2, convert the model's weights to `dtype`; its state dict still returns them in float32."""
         if self.level == "O2":
             paddle.amp.decorate(
                 model,
@@ -55,24 +62,24 @@ class MixedPrecision:
                 excluded_layers=[LayerNorm, LayerNorm2D],
             )
 
-    def has_diverged(self, loss):
-        """Tell from an epoch's mean loss so far whether training is beyond hope.
+    def has_diverged(self, loss: float) -> bool:
+        """Return whether training has diverged, given the epoch's mean loss so far.
 
-        In float16 single steps overflow; they are skipped, and the scale of the loss is halved. That has gone on for
-        long when the scale is below 1.
+        In float16 some steps overflow: they are skipped, and the loss scale is halved. A scale below 1 means that
+        steps have been skipped for a long time.
         """
         if self.scaler.is_enable():
             return self.scaler.state_dict()["scale"].item() < 1
         return not math.isfinite(loss)
 
-    def describe(self):
-        """Say in a few words what computes in what."""
+    def describe(self) -> str:
+        """Return a short description for the log."""
         if self.level != "O0":
             return f"{self.dtype} ({self.level})"
         return "float32" + (f" (amp.level {self.wanted} does nothing on {self.why_not})" if self.wanted != "O0" else "")
 
 
-def _sixteen_bit_types():
-    """What the current GPU computes in, best first; Paddle's own autocast asks for the same."""
+def _sixteen_bit_types() -> list[str]:
+    """Return the 16-bit types that the current GPU supports, best first, by the conditions of Paddle's own autocast."""
     bfloat16 = ["bfloat16"] if paddle.amp.is_bfloat16_supported() else []
     return bfloat16 + (["float16"] if paddle.device.cuda.get_device_capability()[0] >= 7 else [])

@@ -16,9 +16,9 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make what a training step draws (dropout, stochastic depth) a function of seed, step and process.
+    """Make the random draws of a training step (dropout, stochastic depth) a function of seed, step and rank.
 
-    Only Paddle's generators are seeded, because Paddle 2.6 cannot save their state. Python's and numpy's belong to the
-    threads that augment pictures.
+    This replaces saving the states of Paddle's generators, which Paddle 2.6 cannot do. Python's and numpy's generators
+    are not seeded: they belong to the threads that augment pictures.
     """
     paddle.seed(streams.step_seed(seed, step, rank))

@@ -1,8 +1,10 @@
-"""Stopping a run by SIGINT or SIGTERM: asked for by a signal, done where the run is at a whole step."""
+"""Stopping a run by SIGINT or SIGTERM: the signal is noted, and the run stops after the current step."""
 
 import os
 import signal
 import time
+from types import FrameType
+from typing import Any
 
 import paddle
 
@@ -10,38 +12,40 @@ from engine.errors import Stopped
 from engine.system import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TOGETHER = 2.0  # seconds; a launcher repeats its signal, and a terminal sends to it and to its processes
+TOGETHER = 2.0  # seconds within which signals count as one: a terminal signals both the launcher and its processes
 
 
 class Stop:
-    """A context in which the first signal is noted, and another, later one ends the process at once.
+    """A context in which a first signal is noted and a later second one ends the process immediately.
 
-    What is on disk is whole at any instant, so ending at once costs the steps since the last checkpoint, no more.
+    Files are always whole, so an immediate end only costs the steps since the last checkpoint.
     """
 
-    def __init__(self):
-        self.signum, self._when, self._before = None, None, {}
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._when = 0.0
+        self._before: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Stop":
         for signum in SIGNALS:
-            if signal.getsignal(signum) != signal.SIG_IGN:  # a run in the background of a script
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as in the background of a script
                 self._before[signum] = signal.signal(signum, self._on_signal)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
-    def _on_signal(self, signum, frame):
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.signum is None:
             self.signum, self._when = signum, now
-            os.write(2, b"\nStopping after this step and saving; once more to stop at once.\n")
+            os.write(2, b"\nStopping after this step and saving. Signal again to stop immediately.\n")
         elif now - self._when > TOGETHER:
             os._exit(128 + signum)
 
-    def check(self):
-        """Raise `Stopped` in all processes of the run if a signal has come to one; all have to call it together."""
+    def check(self) -> None:
+        """Raise `Stopped` in all processes if one has received a signal; all processes must call this together."""
         signum = self.signum or 0
         if processes.size() > 1:
             signum = int(processes.highest(paddle.to_tensor([signum])).item())

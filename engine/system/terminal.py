@@ -1,8 +1,8 @@
-"""Whether a person looks on."""
+"""Terminal or file: where output goes."""
 
 import sys
 
 
 def has_progress_bar() -> bool:
-    """Return whether output goes to a terminal. Otherwise plain lines take the place of progress bars."""
+    """Return whether output goes to a terminal; otherwise plain lines replace progress bars."""
     return sys.stdout.isatty() and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""What makes Paddle fast on a CPU: settings in place before Paddle is imported, threads, and malloc."""
+"""Settings that make Paddle fast on a CPU: environment variables, threads, and malloc."""
 
 import ctypes
 import os
@@ -10,22 +10,22 @@ _user_environ: dict[str, str] = {}
 
 
 def before_paddle() -> None:
-    """Set what Paddle reads when it is imported. A setting of the user's own stays."""
+    """Set the environment variables that Paddle reads on import, unless the user has set them."""
     global _user_set_threads, _user_environ
     _user_environ = dict(os.environ)
-    _user_set_threads = "OMP_NUM_THREADS" in os.environ  # Paddle itself sets it to 1 on import
+    _user_set_threads = "OMP_NUM_THREADS" in os.environ  # asked here because Paddle sets it to 1 on import
     warnings.filterwarnings("ignore", message="No ccache found")
     if "AuthenticAMD" in cpu_info():
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise the wheel's MKL takes a slow path on AMD
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise MKL in the wheel takes a slow path on AMD
 
 
 def user_environ() -> dict[str, str]:
-    """Return the environment variables as they were before this project or Paddle added theirs."""
+    """Return the environment variables as they were before this project and Paddle changed them."""
     return dict(_user_environ)
 
 
 def tune_cpu() -> None:
-    """Apply all settings for training on a CPU; call it once the CPU is Paddle's device."""
+    """Apply all CPU settings; call this once the CPU is Paddle's device."""
     import paddle
 
     set_cpu_threads()
@@ -34,7 +34,7 @@ def tune_cpu() -> None:
 
 
 def set_cpu_threads() -> None:
-    """Let Paddle use this process's share of the cores, or OMP_NUM_THREADS where the user has set it."""
+    """Let Paddle use this process's share of the cores, or OMP_NUM_THREADS if the user has set it."""
     from common import paddle_private  # imports paddle
 
     if not _user_set_threads:
@@ -42,13 +42,13 @@ def set_cpu_threads() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Make malloc keep freed memory: fresh pages for every large tensor cost more than the arithmetic on it."""
+    """Make malloc keep freed memory: new pages for every large tensor cost more than computing it."""
     try:
         libc = ctypes.CDLL(None)
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
             libc.mallopt(option, value)
     except (OSError, AttributeError, TypeError):
-        pass  # not glibc: slower, but nothing else changes
+        pass  # not glibc: only speed is lost
 
 
 def cpu_threads() -> int:
@@ -56,11 +56,13 @@ def cpu_threads() -> int:
     if _user_set_threads and os.environ["OMP_NUM_THREADS"].isdigit():
         return int(os.environ["OMP_NUM_THREADS"])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))  # the launcher sets it: local processes
+    return max(
+        1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
+    )  # processes on this machine, set by the launcher
 
 
 def cpu_info() -> str:
-    """Return the text of /proc/cpuinfo, or "" where there is none."""
+    """Return the text of /proc/cpuinfo, or "" if it does not exist."""
     try:
         return Path("/proc/cpuinfo").read_text()
     except OSError:

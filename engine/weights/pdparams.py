@@ -1,9 +1,13 @@
-"""Weights and optimizer state on disk: written whole or not at all, read without running what a file may hold."""
+"""Weights and optimizer state on disk: written atomically, read without executing code from the file."""
 
 import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import nn
 
 from data import safe_pickle
 from engine.errors import UserError
@@ -11,33 +15,37 @@ from engine.system import atomic
 from models.names import first_name
 
 PADDLES_NAME_TABLE = "StructuredToParameterName@@"
-MASTER = "_fp32_master_0"  # what Paddle appends to the names of 16-bit weights for their float32 ones in the optimizer
+MASTER = "_fp32_master_0"  # Paddle's suffix for the float32 copies of 16-bit weights in the optimizer
 
 
 class CheckpointError(UserError):
-    """A file of weights cannot be read or does not fit the model."""
+    """A file of weights cannot be read or written, or does not fit the model. `key` is the first name that is wrong."""
 
 
-def save(states):
-    """Write state dicts in Paddle's format, by their files: all of them, or the old ones stay.
+def save(states: Mapping[Path, Any]) -> None:
+    """Write state dicts by file in Paddle's format: all of them, or the old files stay.
 
     Raises:
-        CheckpointError: the disk refuses it.
+        CheckpointError: the disk refused.
     """
     try:
-        atomic.replace(
-            {file: lambda path, state=state: paddle.save(state, str(path)) for file, state in states.items()}
-        )
+        atomic.replace({file: _writer(state) for file, state in states.items()})
     except OSError as error:
         names = " and ".join(map(str, states))
-        raise CheckpointError(f"{names} cannot be written ({error}): free some space; older files are whole") from error
+        raise CheckpointError(
+            f"{names} cannot be written ({error}): free some space; older files are whole", place=next(iter(states))
+        ) from error
 
 
-def optimizer_state(optimizer, model):
-    """Return an optimizer's state as arrays by the model's parameter names: `head.weight.moment1_0`.
+def _writer(state: Any) -> Callable[[Path], object]:
+    return lambda path: paddle.save(state, str(path))
 
-    Paddle's own keys (`linear_9.w_0_moment1_0`), which it would save with its tensors, count the layers built so far in
-    the process, and would not fit a model built in another.
+
+def optimizer_state(optimizer: Any, model: nn.Layer) -> dict[str, Any]:
+    """Return an optimizer's state as arrays keyed by the model's parameter names: `head.weight.moment1_0`.
+
+    Paddle's own keys (`linear_9.w_0_moment1_0`) count the layers built so far in the process, so they do not fit
+    a model built in another process.
     """
     names = {parameter.name: key for key, parameter in model.named_parameters()}
     state = {}
@@ -51,71 +59,80 @@ def optimizer_state(optimizer, model):
     return state
 
 
-def load_optimizer(optimizer, model, file):
-    """Give an optimizer that has made no step yet, and its learning-rate schedule, a state that `optimizer_state` made.
+def load_optimizer(optimizer: Any, model: nn.Layer, file: str | Path) -> dict:
+    """Load a state made by `optimizer_state` into an optimizer before its first step, and into its schedule.
 
     Returns:
         the state dict of a GradScaler, or {} if the run had none.
 
     Raises:
-        CheckpointError: the file has not the same for each of the model's parameters.
+        CheckpointError: the file does not fit the model's parameters.
     """
     state = load(file)
     names = {key: parameter.name for key, parameter in model.named_parameters()}
-    loaded, of_each = {}, {}
+    loaded: dict[str, Any] = {}
+    parameters_with: dict[str, set[str]] = {}  # by kind of state, as moment1_0
     scaler = state.pop("GradScaler", {})
     for key, value in state.items():
-        parameter, _, what = key.rpartition(".")
+        parameter, _, kind = key.rpartition(".")
         if key == "master_weights":
             value = {names[name]: _named(weights, names[name] + MASTER) for name, weights in value.items()}
         elif parameter in names:
-            of_each.setdefault(what.removeprefix(MASTER[1:] + "_"), set()).add(parameter)
-            key = f"{names[parameter]}_{what}"
+            parameters_with.setdefault(kind.removeprefix(MASTER[1:] + "_"), set()).add(parameter)
+            key = f"{names[parameter]}_{kind}"
         elif key != "LR_Scheduler":
-            raise CheckpointError(f"{file} does not fit the model: unexpected {key}")
+            raise CheckpointError(f"{file} does not fit the model: unexpected {key}", key=key, place=file)
         loaded[key] = value
-    for what, parameters in of_each.items():
+    for kind, parameters in parameters_with.items():
         if missing := [key for key in names if key not in parameters]:
-            raise CheckpointError(f"{file} does not fit the model: no {what} of {listed(missing)}")
+            raise CheckpointError(
+                f"{file} does not fit the model: no {kind} of {listed(missing)}", key=f"{missing[0]}.{kind}", place=file
+            )
     optimizer.set_state_dict(loaded)
     return scaler
 
 
-def _named(array, name):
+def _named(array: np.ndarray, name: str) -> paddle.Tensor:
     tensor = paddle.to_tensor(array)
-    tensor.name = name  # by which Paddle finds the moments
+    tensor.name = name  # Paddle finds the moments by this name
     return tensor
 
 
-def load(file):
+def load(file: str | Path) -> dict[str, Any]:
     """Return a state dict: arrays and plain containers by name.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds anything else.
+        CheckpointError: the file is missing, damaged, or contains other objects.
     """
     try:
         with open(file, "rb") as stream:
             state = safe_pickle.load(stream)
     except FileNotFoundError:
-        raise CheckpointError(f"{file}: no such file of weights") from None
+        raise CheckpointError(f"{file}: no such file of weights", place=file) from None
     except OSError as error:
-        raise CheckpointError(f"{file}: not readable ({error})") from error
+        raise CheckpointError(f"{file}: not readable ({error})", place=file) from error
     except safe_pickle.PickleRefused as error:
-        raise CheckpointError(f"{file} {error}: not a file of Paddle weights, or damaged; get a whole one") from error
+        raise CheckpointError(
+            f"{file} {error}: not a file of Paddle weights, or damaged; get a whole one", place=file
+        ) from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{file} holds a {type(state).__name__}, expected a state dict of arrays")
+        raise CheckpointError(
+            f"{file} holds a {type(state).__name__}, expected a state dict of arrays",
+            value=type(state).__name__,
+            place=file,
+        )
     state.pop(PADDLES_NAME_TABLE, None)
     return state
 
 
-def read(file):
+def read(file: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays of a `.pdparams` file by name.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds more than arrays.
+        CheckpointError: the file is missing, damaged, or contains anything but arrays.
     """
     state = load(file)
-    # Paddle 2.x writes a tensor that is no parameter as (name, array).
+    # Paddle 2.x writes tensors that are not parameters as (name, array).
     state = {key: value[1] if isinstance(value, tuple) and len(value) == 2 else value for key, value in state.items()}
     wrong = [
         str(key)
@@ -123,65 +140,75 @@ def read(file):
         if not isinstance(key, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f"
     ]
     if wrong:
-        raise CheckpointError(f"{file}: {listed(wrong)}: not a name with a floating-point array: no model's weights")
+        raise CheckpointError(
+            f"{file}: {listed(wrong)}: expected a name with a floating-point array: not the weights of a model",
+            key=wrong[0],
+            place=file,
+        )
     return state
 
 
-def load_weights(model, file, finite=True):
-    """Give a model the weights of a file, which has to have exactly the model's names and shapes.
+def load_weights(model: nn.Layer, file: str | Path, finite: bool = True) -> None:
+    """Load the weights of a file, which must have exactly the model's names and shapes.
 
-    `proj_cls.*` is `proj.*` under a second name; a file may have it or not.
+    `proj_cls.*` is a second name of `proj.*` and may be missing.
 
     Args:
-        finite: refuse NaN and infinite values.
+        finite: reject NaN and infinite values.
 
     Raises:
-        CheckpointError: lists what is missing, unexpected or of another shape.
+        CheckpointError: lists what is missing, unexpected or of another shape. The model is unchanged then.
     """
     state = first_names(read(file), file)
-    expected = dict(model.named_parameters())  # not the state dict: under amp.level O2 that holds copies
+    expected = dict(model.named_parameters())  # not the state dict, which holds copies at amp.level O2
     if finite:
         check_finite(state, file)
     if problems := misfits(state, expected):
         raise CheckpointError(
-            f"{file} does not fit the model: {described(problems)}; use the config that these weights are of"
+            f"{file} does not fit the model: {described(problems)}; use the config of the run that made these weights",
+            key=first_key(problems),
+            place=file,
         )
     assign(expected, state)
 
 
-def assign(parameters, arrays):
-    """Give parameters the values of the arrays under their names, in the parameters' own precision."""
+def assign(parameters: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Set parameters to the arrays of the same names, converted to each parameter's dtype."""
     for key, parameter in parameters.items():
         parameter.set_value(paddle.to_tensor(arrays[key].astype(np.float32)).astype(parameter.dtype))
 
 
-def first_names(arrays, file):
-    """Return arrays with `proj_cls.*` as `proj.*`, whose second name it is.
+def first_names(arrays: Mapping[str, np.ndarray], file: object) -> dict[str, np.ndarray]:
+    """Return arrays with `proj_cls.*` renamed to `proj.*`, the first name of the same parameter.
 
     Raises:
-        CheckpointError: both are there and differ.
+        CheckpointError: a file has both, and they differ.
     """
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for key, value in arrays.items():
         name = first_name(key)
         if name in state and not np.array_equal(state[name], value):
-            raise CheckpointError(f"{file}: {key} and {name} are one parameter, but differ here")
+            raise CheckpointError(f"{file}: {key} and {name} are one parameter, but differ here", key=key, place=file)
         state[name] = value
     return state
 
 
-def check_finite(state, file):
-    """Raise a CheckpointError if there are NaN or infinite values, saying where."""
+def check_finite(state: Mapping[str, np.ndarray], file: object) -> None:
+    """Raise a CheckpointError that lists arrays with NaN or infinite values, if there are any."""
     not_finite = [key for key, value in state.items() if not np.isfinite(value.astype(np.float32)).all()]
     if not_finite:
-        raise CheckpointError(f"{file}: NaN or infinite values in {listed(not_finite)}: weights of a run that diverged")
+        raise CheckpointError(
+            f"{file}: NaN or infinite values in {listed(not_finite)}: weights of a run that diverged",
+            key=not_finite[0],
+            place=file,
+        )
 
 
-def misfits(state, expected):
-    """Return the names that do not fit, by what is wrong with them; {} where all is as it should be.
+def misfits(state: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names that do not fit, by kind of problem; {} if all fit.
 
     Args:
-        expected: a model's parameters by name; only their shapes are looked at.
+        expected: a model's parameters by name; only their shapes matter.
     """
     problems = {
         "missing": [key for key in expected if key not in state],
@@ -195,11 +222,16 @@ def misfits(state, expected):
     return {problem: keys for problem, keys in problems.items() if keys}
 
 
-def described(problems):
-    """Return in words what `misfits` found."""
+def described(problems: Mapping[str, list[str]]) -> str:
+    """Return the result of `misfits` in words."""
     return "; ".join(f"{len(keys)} {problem}: {listed(keys)}" for problem, keys in problems.items())
 
 
-def listed(keys, most=20):
-    """Return names with commas between them, the first ones of many."""
+def first_key(problems: Mapping[str, list[str]]) -> str:
+    """Return the first name in the result of `misfits`."""
+    return next(iter(problems.values()))[0].partition(" ")[0]
+
+
+def listed(keys: list[str], most: int = 20) -> str:
+    """Return names separated by commas, only the first of many."""
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -1,10 +1,12 @@
-"""Weights of a RegionViT made to fit one with another window size: functions of numpy arrays.
+"""Resampling of weights for another window size, on numpy arrays.
 
-A window of another size covers another share of the picture with tokens of the same size. What depends on it are the
-tables of relative positions and the convolution that makes regional tokens.
+Tokens keep their size, so a larger window covers more of the picture. Two kinds of weights depend on the window size:
+the tables of relative positions, and the convolution that makes regional tokens.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +16,22 @@ from models.windows import table_order
 TABLE, KERNEL, PEG = ".rel_pos", "cls_token.proj.weight", ".peg.weight"
 
 
-def fit(arrays, expected):
-    """Return arrays of which those that depend on the window size have the expected shapes, and lines that tell which.
+def fit(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Resample the arrays that depend on the window size to the expected shapes.
 
-    PEG that is missing is all 0: it is added to the tokens, which so stay what they are. What fits is left alone, and
-    so is what cannot be made to fit.
+    A missing PEG becomes 0: its output is added to the tokens, so it changes nothing at first. Arrays that already fit,
+    or cannot be made to fit, stay unchanged.
 
     Args:
-        arrays: names -> numpy arrays.
-        expected: a model's parameters by name; only their shapes are looked at.
+        arrays: by name.
+        expected: a model's parameters by name; only their shapes matter.
+
+    Returns:
+        arrays by name, and lines for the log.
     """
-    fitted, resampled, zeros = dict(arrays), [], []
+    fitted = dict(arrays)
+    resampled: list[str] = []
+    zeros: list[str] = []
     for key, parameter in expected.items():
         shape = tuple(parameter.shape)
         if key not in arrays:
@@ -39,16 +46,16 @@ def fit(arrays, expected):
                 fitted[key] = patch_kernel(arrays[key], shape[-1])
                 resampled.append(key)
     lines = [f"{listed(resampled)}: resampled for windows of another size"] * bool(resampled)
-    lines += [f"{listed(zeros)}: 0 at first: not in the file"] * bool(zeros)
+    lines += [f"{listed(zeros)}: 0 at first: missing in the file"] * bool(zeros)
     return fitted, lines
 
 
-def relative_positions(table, ws):
+def relative_positions(table: np.ndarray, ws: int) -> np.ndarray:
     """Interpolate a table of relative positions for windows of ws x ws.
 
-    [heads, (2 old - 1)**2] -> [heads, (2 ws - 1)**2], float32. The table is brought into the order of its offsets, made
-    larger or smaller like a picture, bilinearly and with its corners kept, and brought back: a bias stays where it was
-    in units of windows. Source: Swin Transformer (Liu et al., ICCV 2021), fine-tuning with another window size.
+    [heads, (2 old - 1)**2] -> [heads, (2 ws - 1)**2], float32. The table is sorted by offset, resized bilinearly with
+    aligned corners, and brought back into its own order, so a bias keeps its offset in units of windows.
+    Source: Swin Transformer (Liu et al., ICCV 2021), fine-tuning with another window size.
     """
     old = _window(table.shape)
     order, new_order = table_order(old), table_order(ws)
@@ -59,13 +66,13 @@ def relative_positions(table, ws):
     return resized.reshape([len(table), -1])
 
 
-def patch_kernel(weight, side):
+def patch_kernel(weight: np.ndarray, side: int) -> np.ndarray:
     """Resample the kernels of a patch embedding for patches of another side.
 
-    [E, C, old, old] -> [E, C, side, side], float32. A larger kernel makes of a patch that is enlarged bilinearly
-    exactly what the old one makes of the patch itself; one enlarged like a picture would make several times as much.
-    Source: FlexiViT (Beyer et al., CVPR 2023), Section 3.4, "PI-resize"; the pseudo-inverse of the enlargement along
-    both axes is that along one, applied twice.
+    [E, C, old, old] -> [E, C, side, side], float32. A larger kernel gives the same output for a bilinearly enlarged
+    patch as the old kernel for the patch itself; plain bilinear resizing would multiply the output.
+    Source: FlexiViT (Beyer et al., CVPR 2023), Section 3.4, "PI-resize". The resizing is separable, so its
+    pseudo-inverse is applied along each axis.
     """
     old = weight.shape[-1]
     centres = np.clip((np.arange(side) + 0.5) * old / side - 0.5, 0, old - 1)
@@ -73,18 +80,18 @@ def patch_kernel(weight, side):
     return (matrix @ weight @ matrix.T).astype(np.float32)
 
 
-def _bilinear(positions, size):
-    """The matrix [positions, size] that interpolates between values at 0 .. size - 1."""
+def _bilinear(positions: np.ndarray, size: int) -> np.ndarray:
+    """Return the matrix [positions, size] that interpolates values at 0 .. size - 1."""
     return np.maximum(0, 1 - abs(positions[:, None] - np.arange(size)))
 
 
-def _window(shape):
+def _window(shape: tuple[int, ...]) -> int:
     return (math.isqrt(shape[1]) + 1) // 2
 
 
-def _is_table(shape, heads):
+def _is_table(shape: tuple[int, ...], heads: int) -> bool:
     return len(shape) == 2 and shape == (heads, (2 * _window(shape) - 1) ** 2)
 
 
-def _is_kernel(shape, like):
+def _is_kernel(shape: tuple[int, ...], like: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[:2] == like[:2] and shape[2] == shape[3] > 0
