@@ -60,10 +60,14 @@ def without_figures():
     def blank(*arguments):
         return Figure(figsize=(0.1, 0.1))
 
+    def of_predictions(result, images, classes):
+        assert result.probabilities.shape == (len(images), len(classes))
+        return blank()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curves, "plot_curves", lambda points, folder: [])
         patch.setattr(predictions, "picture_grid", blank)
-        patch.setattr(predictions, "OF_PREDICTIONS", dict.fromkeys(predictions.OF_PREDICTIONS, blank))
+        patch.setattr(predictions, "OF_PREDICTIONS", dict.fromkeys(predictions.OF_PREDICTIONS, of_predictions))
         yield
 
 

@@ -40,5 +40,5 @@ def test_whole_shares_are_the_labels_themselves():
 
 
 def test_an_impossible_smoothing_is_refused():
-    with pytest.raises(ValueError, match="smoothing 1"):
+    with pytest.raises(ValueError, match="smoothing 1"):  # a mistake in a program, not in input
         LabelSmoothingCrossEntropy(1)

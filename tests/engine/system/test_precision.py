@@ -1,4 +1,4 @@
-"""Mixed precision: what a GPU is asked to do, and that a CPU says that it does nothing."""
+"""Mixed precision: the requests to a GPU, and a CPU's note that it has no effect."""
 
 from types import SimpleNamespace
 
@@ -12,12 +12,13 @@ from engine.metrics.losses import LabelSmoothingCrossEntropy
 from engine.system.precision import MixedPrecision
 from engine.training.step import train_step
 from models.layers import LayerNorm, LayerNorm2D
+from tests.support.errors import refuses
 from tests.support.states import new_state
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Record what Paddle is asked for, as if there were a GPU."""
+    """Record the calls of Paddle's functions, as if there were a GPU."""
     calls = {}
 
     def record(name, result):
@@ -76,7 +77,7 @@ def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, dev
     [
         ((9, 0), "bfloat16 (O1)"),
         ((7, 5), "float16 (O1)"),
-        ((6, 1), "float32 (amp.level O1 does nothing on this GPU, which has no 16-bit arithmetic)"),
+        ((6, 1), "float32 (amp.level O1 does nothing on this GPU, which lacks 16-bit arithmetic)"),
     ],
 )
 def test_auto_takes_the_best_that_the_gpu_has(calls, monkeypatch, capability, words):
@@ -89,9 +90,9 @@ def test_auto_takes_the_best_that_the_gpu_has(calls, monkeypatch, capability, wo
     assert calls["GradScaler"][1] == {"enable": words.startswith("float16")}
 
 
-def test_a_gpu_without_the_precision_is_told_in_one_line(calls, monkeypatch):
+def test_a_precision_that_the_gpu_lacks_is_refused(calls, monkeypatch):
     monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: False)
-    with pytest.raises(UserError, match=r"amp.dtype: bfloat16, but gpu:0 cannot compute in it: use amp.dtype=auto"):
+    with refuses(UserError, key="amp.dtype", value="bfloat16"):
         MixedPrecision("O1", "bfloat16", "gpu:0")
 
 
@@ -132,7 +133,7 @@ def test_a_run_says_what_it_computes_in(calls, level, device, words):
 @pytest.mark.parametrize(("name", "clip_norm", "accumulate"), [("Adam", 0, 1), ("Adam", 0.1, 2), ("AdamW", 0.1, 2)])
 def test_a_step_scales_each_loss_for_its_backward_pass_and_lets_the_scaler_step(name, clip_norm, accumulate):
     class Scaler:
-        """Scales by 8, takes it out again, and writes down the order."""
+        """Scales by 8, removes the scale again, and records the order of calls."""
 
         def __init__(self):
             self.done = []

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from visualdl import LogReader
 
-from data import Split, build_train_loader
+from data import DataError, Split, build_train_loader
 from data.sampler import EpochBatchSampler
 from engine.output.checkpoints import Checkpoints
 from engine.weights import pdparams
 from tests.support import archives
-from tests.support.runs import ROOT, arguments, assert_same_run, assert_same_weights, points
+from tests.support.errors import one_line_about, refuses
+from tests.support.runs import ROOT, arguments, assert_same_run, assert_same_weights, points, resume, train
 
-DYING = ROOT / "tests" / "support" / "dying_train.py"
+pytestmark = pytest.mark.usefixtures("nano", "no_figures")
+TRAIN, DYING = (ROOT / "tests" / "support" / name for name in ("nano_train.py", "dying_train.py"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def pair(archive, tmp_path_factory):
     """A finished run of two processes with batches of 8."""
     folder = tmp_path_factory.mktemp("pair")
     settings = arguments(archive, folder / "run", "data.batch_size=8")
-    status, printed = launch(folder / "logs", "train.py", *settings)
+    status, printed = launch(folder / "logs", TRAIN, *settings)
     assert status == 0, printed
     return folder / "run"
 
@@ -55,14 +57,14 @@ import sys
 sys.path.insert(0, {root!r})
 import numpy as np
 from data import Split
-from engine import parallel, runtime
-runtime.select_device("cpu")
+from engine.system import device, processes
+device.select_device("cpu")
 import paddle
-parallel.join()
+processes.join()
 whole = Split("whole", np.arange(21 * 2).reshape(21, 2), np.arange(21))
-part = whole.share(parallel.rank(), parallel.size())
-rows = parallel.gather(paddle.to_tensor(part.images)).numpy()
-print("parts:", parallel.size(), "of", len(part), "whole:", np.array_equal(rows, whole.images))
+part = whole.share(processes.rank(), processes.size())
+rows = processes.gather(paddle.to_tensor(part.images)).numpy()
+print("parts:", processes.size(), "of", len(part), "whole:", np.array_equal(rows, whole.images))
 """
 
 
@@ -79,7 +81,7 @@ def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
 def test_a_process_may_have_no_picture_to_validate_on(tmp_path):
     archive = archives.write(tmp_path / "cifar.tar.gz", archives.members(train=20, test=1))
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "train.epochs=1")
-    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    status, printed = launch(tmp_path / "logs", TRAIN, *settings)
     assert status == 0, printed
 
 
@@ -110,13 +112,13 @@ def test_the_shares_of_a_split_have_every_picture_once(parts):
 
 def test_too_few_pictures_for_all_processes_are_refused():
     split = Split("training set", np.zeros([10, 32, 32, 3], np.uint8), np.zeros(10, np.int64))
-    with pytest.raises(ValueError, match="fewer than one batch of 4 for each of 3 processes"):
+    with refuses(DataError) as caught:
         build_train_loader(split, batch_size=4, image_size=32, num_workers=0, seed=0, part=0, parts=3)
+    assert "batch of 4 for each of 3 processes" in str(caught.value)
 
 
-def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path):
-    settings = arguments(archive, tmp_path / "one", "data.batch_size=16")
-    subprocess.run([sys.executable, "train.py", *settings], cwd=ROOT, check=True, capture_output=True)
+def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path, monkeypatch):
+    train(monkeypatch, archive, tmp_path / "one", "data.batch_size=16")
     one, two = (pdparams.read(folder / "final_model.pdparams") for folder in (tmp_path / "one", pair))
     for key in one:
         np.testing.assert_allclose(two[key], one[key], atol=5e-4)
@@ -134,7 +136,7 @@ def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path):
 @pytest.mark.slow
 def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, archive, tmp_path):
     settings = arguments(archive, tmp_path / "small", "data.batch_size=4", "train.accumulate=2")
-    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    status, printed = launch(tmp_path / "logs", TRAIN, *settings)
     assert status == 0, printed
     one, two = (pdparams.read(folder / "final_model.pdparams") for folder in (pair, tmp_path / "small"))
     for key in one:
@@ -149,7 +151,7 @@ def test_two_processes_accumulate_the_same_with_recomputation(archive, tmp_path)
     for recompute in ("false", "true"):
         options = ("data.batch_size=4", "train.accumulate=2", f"train.recompute={recompute}", "train.epochs=1")
         settings = arguments(archive, tmp_path / recompute, *options)
-        status, printed = launch(tmp_path / "logs", "train.py", *settings)
+        status, printed = launch(tmp_path / "logs", TRAIN, *settings)
         assert status == 0, printed
     assert_same_weights(*(tmp_path / recompute / "latest.pdparams" for recompute in ("false", "true")))
 
@@ -158,16 +160,17 @@ def test_two_processes_accumulate_the_same_with_recomputation(archive, tmp_path)
 def test_two_processes_that_recompute_train_to_the_same_bits(pair, archive, tmp_path):
     options = ("data.batch_size=8", "train.recompute=true", "train.ema_decay=0.9")
     settings = arguments(archive, tmp_path / "run", *options)
-    status, printed = launch(tmp_path / "logs", "train.py", *settings)
+    status, printed = launch(tmp_path / "logs", TRAIN, *settings)
     assert status == 0, printed
     for file in ("latest.pdparams", "latest.pdopt"):
         assert_same_weights(tmp_path / "run" / file, pair / file)
 
 
-def test_another_number_of_processes_cannot_resume(pair):
-    done = subprocess.run([sys.executable, "train.py", "--resume", pair], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "error: 1 process(es), but the run was started with 2" in done.stderr
+def test_another_number_of_processes_cannot_resume(pair, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        resume(monkeypatch, pair)
+    assert exit.value.code == 2
+    one_line_about(capsys.readouterr().err, "1 process(es)", "with 2")
 
 
 @pytest.mark.slow
@@ -180,20 +183,20 @@ def test_two_processes_of_which_one_gets_a_signal_resume_to_the_same_bits(
     """The second process writes nothing, so that its calls are training steps and evaluations alone."""
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "train.save_every_steps=2")
     dying = [DYING, call, signal_name, *settings]
-    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK=str(rank))
+    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK=str(rank), DYING_NANO="1")
     assert status != 0, printed
     assert ("Stopped by SIGTERM" in (tmp_path / "run" / "train.log").read_text()) == (signal_name == "SIGTERM")
     assert not (tmp_path / "run" / "final_model.pdparams").exists()
-    status, printed = launch(tmp_path / "logs", "train.py", "--resume", tmp_path / "run")
+    status, printed = launch(tmp_path / "logs", TRAIN, "--resume", tmp_path / "run")
     assert status == 0, printed
     assert_same_run(tmp_path / "run", pair, bytes=True)
 
 
 @pytest.mark.slow
-def test_a_launcher_that_is_told_to_stop_has_all_save_though_it_signals_their_workers_too(archive, tmp_path):
+def test_a_launcher_that_gets_a_signal_lets_all_save_though_it_signals_their_workers_too(archive, tmp_path):
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "data.pipeline=host", "data.num_workers=2")
     dying = [DYING, 2, "SIGTERM", *settings, "-o", "train.epochs=20"]
-    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1")
+    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1", DYING_NANO="1")
     assert status != 0, printed
     log = (tmp_path / "run" / "train.log").read_text()
     step = int(re.search(r"Stopped by SIGTERM at step (\d+)", log)[1])

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from engine.errors import Stopped
-from engine.system import signals as stop_module
-from engine.system.signals import Stop
+from engine.system import signals
+from engine.system.signals import TOGETHER, Stop
 from tests.support.runs import ROOT
 
 
@@ -34,7 +34,7 @@ def test_an_ignored_signal_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-def test_one_signal_that_arrives_twice_is_one(monkeypatch):
+def test_one_signal_that_arrives_twice_is_one():
     with Stop() as stop:
         for _ in range(3):  # as a launcher sends it
             os.kill(os.getpid(), signal.SIGTERM)
@@ -42,18 +42,32 @@ def test_one_signal_that_arrives_twice_is_one(monkeypatch):
             stop.check()
 
 
+def test_a_later_second_signal_ends_the_process_at_once(monkeypatch, capfd):
+    assert TOGETHER == 2
+    now, statuses = [100.0], []
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals.os, "_exit", statuses.append)
+    with Stop():
+        for seconds in (0.0, 1.9, 2.1):
+            now[0] = 100 + seconds
+            assert statuses == []
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert statuses == [143]
+    assert capfd.readouterr().err.count("Signal again to stop immediately") == 1
+
+
 WAITING = """
 import time
-from engine import stop
-stop.TOGETHER = 0.2
-with stop.Stop():
+from engine.system import signals
+signals.TOGETHER = 0.2
+with signals.Stop():
     print("ready", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_later_second_signal_ends_the_process_at_once():
-    assert stop_module.TOGETHER == 2
+@pytest.mark.slow
+def test_a_later_second_signal_ends_a_real_process():
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", WAITING], cwd=ROOT, **pipes)
     assert process.stdout.readline() == b"ready\n"
@@ -62,4 +76,4 @@ def test_a_later_second_signal_ends_the_process_at_once():
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 143
-    assert b"once more to stop at once" in process.stderr.read()
+    assert b"Signal again to stop immediately" in process.stderr.read()

@@ -1,4 +1,5 @@
 import argparse
+import functools
 import os
 import pickle
 import runpy
@@ -9,10 +10,12 @@ import numpy as np
 import paddle
 import pytest
 
-from engine.weights import official as torch_weights, pdparams
+from engine.weights import official, pdparams
 from engine.weights.pdparams import CheckpointError
 from models import VARIANTS, build_model
 from models.windows import relative_position_index
+from tests.support.errors import one_line_about, refuses
+from tests.support.models import without_random_values
 from tests.support.reference import REFERENCE, STATE_DICTS, parameter, picture
 
 TOOL = Path(__file__).parents[3] / "tools" / "convert_weights.py"
@@ -25,6 +28,7 @@ def slow(names, fast):
     return [pytest.param(name, marks=[] if name in fast else [pytest.mark.slow]) for name in names]
 
 
+@functools.cache
 def shapes(name, num_classes=10):
     with paddle.LazyGuard():
         model = build_model(name, num_classes=num_classes)
@@ -37,7 +41,7 @@ def some(name, num_classes=10):
     return {key: rng.random(shape, dtype="float32") for key, shape in shapes(name, num_classes).items()}
 
 
-def official(arrays):
+def official_state(arrays):
     """What a torch state dict of these parameters holds, by SPEC's rule."""
     state = {key: np.ascontiguousarray(v.T) if key.endswith(LINEAR) else v for key, v in arrays.items()}
     second = {key.replace(".proj.", ".proj_cls."): v for key, v in state.items() if ".block.0.proj." in key}
@@ -54,18 +58,18 @@ def assert_same(ours, expected):
 # The rule, without torch.
 
 
-@pytest.mark.parametrize("name", slow(VARIANTS, fast=[name for name in VARIANTS if "base" not in name]))
+@pytest.mark.parametrize("name", slow(VARIANTS, fast=[MICRO, TINY, "regionvit_small_w14_peg_224"]))
 def test_round_trip_is_bit_exact(name):
     arrays = some(name)
-    state, _ = torch_weights.to_torch(arrays)
-    assert_same(state, official(arrays))
+    state, _ = official.to_torch(arrays)
+    assert_same(state, official_state(arrays))
     assert all(value.flags.c_contiguous for value in state.values())
-    assert_same(torch_weights.to_paddle(state, "x.pth")[0], arrays)
+    assert_same(official.to_paddle(state, "x.pth")[0], arrays)
 
 
 @pytest.mark.parametrize("variant", STATE_DICTS)
 def test_names_for_torch_are_the_official_state_dicts(variant):
-    state, lines = torch_weights.to_torch(some(f"regionvit_{variant}_224"))
+    state, lines = official.to_torch(some(f"regionvit_{variant}_224"))
     assert set(state) == set(STATE_DICTS[variant])
     assert "added: 12 second names, 'proj_cls' of 'proj'" in lines
 
@@ -73,20 +77,21 @@ def test_names_for_torch_are_the_official_state_dicts(variant):
 @pytest.mark.parametrize(("name", "num_classes"), [*((name, 1000) for name in VARIANTS), (MICRO, 0), (MICRO, 1)])
 def test_variant_and_classes_are_recognised(name, num_classes):
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes(name, num_classes).items()}
-    assert torch_weights.recognise(arrays, "x.pth") == (name, num_classes)
+    assert official.recognise(arrays, "x.pth") == (name, num_classes)
 
 
 @pytest.mark.parametrize("name", slow(PAPER, fast=[TINY, "regionvit_small_w14_peg_224"]))
 def test_logits_are_the_official_ones_after_a_conversion(tmp_path, name):
     cases = [case for case in REFERENCE["cases"] if f"regionvit_{case['variant']}_224" == name]
     case = min(cases, key=lambda case: case["height"] * case["width"])
-    state = official({key: parameter(key, shape, case["salt"]) for key, shape in shapes(name).items()})
-    pdparams.save({tmp_path / "w.pdparams": torch_weights.to_paddle(state, "x.pth")[0]})
+    state = official_state({key: parameter(key, shape, case["salt"]) for key, shape in shapes(name).items()})
+    pdparams.save({tmp_path / "w.pdparams": official.to_paddle(state, "x.pth")[0]})
     assert_golden(tmp_path / "w.pdparams", name, case)
 
 
 def assert_golden(file, name, case):
-    model = build_model(name, num_classes=10, padding_mask=case["padding_mask"])
+    with without_random_values():
+        model = build_model(name, num_classes=10, padding_mask=case["padding_mask"])
     pdparams.load_weights(model, file)
     model.eval()
     with paddle.no_grad():
@@ -94,19 +99,19 @@ def assert_golden(file, name, case):
     np.testing.assert_allclose(logits, case["logits"], rtol=0, atol=1e-5)
 
 
-def test_rel_pos_and_square_linear_weights_are_told_apart():
+def test_rel_pos_is_not_taken_for_a_linear_weight():
     arrays = some(MICRO)
-    state, _ = torch_weights.to_torch(arrays)
+    state, _ = official.to_torch(arrays)
     key = "layers.0.block.1.attn."
     np.testing.assert_array_equal(state[key + "rel_pos"], arrays[key + "rel_pos"])
     np.testing.assert_array_equal(state[key + "proj.weight"], arrays[key + "proj.weight"].T)
 
 
-def test_names_of_data_parallel_and_a_known_index_are_taken_off_and_told():
+def test_names_of_data_parallel_and_a_known_index_are_removed_and_named():
     arrays = some(MICRO)
     index = relative_position_index(4).reshape(17, 17)[1:, 1:].ravel()
-    state = {**official(arrays), **{f"layers.{i}.block.1.attn.rel_pos_index": index for i in (0, 1)}}
-    ours, lines = torch_weights.to_paddle({"module." + key: value for key, value in state.items()}, "x.pth")
+    state = {**official_state(arrays), **{f"layers.{i}.block.1.attn.rel_pos_index": index for i in (0, 1)}}
+    ours, lines = official.to_paddle({"module." + key: value for key, value in state.items()}, "x.pth")
     assert_same(ours, arrays)
     assert lines == [
         f"renamed: {len(arrays) + 4 + 2} keys, without 'module.'",
@@ -118,46 +123,62 @@ def test_names_of_data_parallel_and_a_known_index_are_taken_off_and_told():
 
 def test_either_name_of_the_projection_is_enough():
     arrays = some(MICRO)
-    state = {key: v for key, v in official(arrays).items() if ".block.0.proj." not in key}
-    assert_same(torch_weights.to_paddle(state, "x.pth")[0], arrays)
+    state = {key: v for key, v in official_state(arrays).items() if ".block.0.proj." not in key}
+    assert_same(official.to_paddle(state, "x.pth")[0], arrays)
 
 
 def set_to(key, value):
     return lambda state: state.update({key: value})
 
 
+HEAD_WEIGHT, HEAD_BIAS, SECOND = "head.weight", "head.bias", "layers.1.block.0.proj_cls.2.bias"
+RELATIVE = "layers.0.block.1.attn.rel_pos_index"
 SPOILT = {
-    "missing": (lambda s: s.pop("norm.weight"), [f"no RegionViT; the nearest is {MICRO}", "1 missing: norm.weight"]),
-    "unexpected": (set_to("norm0.weight", np.ones([1, 96, 1, 1], "float32")), ["1 unexpected: norm0.weight"]),
-    "shape": (set_to("norm.bias", np.ones(3, "float32")), ["1 of another shape: norm.bias [3] (model: [192])"]),
-    "no head weight": (lambda s: s.pop("head.weight"), ["with 10 classes: 1 missing: head.weight"]),
-    "a number as head": (set_to("head.weight", np.float32(1).reshape([])), ["head.weight [] (model: [192, 10])"]),
-    "projection": (set_to("layers.1.block.0.proj_cls.2.bias", np.ones(192, "float32")), ["one parameter, but differ"]),
-    "two prefixes": (set_to("module.head.bias", np.ones(10, "float32")), ["head.bias: both with and without"]),
-    "int": (set_to("head.bias", np.ones(10, "int64")), ["head.bias (int64): expected floating-point"]),
-    "NaN": (set_to("head.bias", np.full(10, np.nan, "float32")), ["NaN or infinite values in head.bias"]),
-    "another index": (
-        set_to("layers.0.block.1.attn.rel_pos_index", np.arange(256)),
-        ["layers.0.block.1.attn.rel_pos_index is not the official one"],
+    "missing": (lambda s: s.pop("norm.weight"), "norm.weight", [MICRO, "1 missing: norm.weight"]),
+    "unexpected": (
+        set_to("norm0.weight", np.ones([1, 96, 1, 1], "float32")),
+        "norm0.weight",
+        ["1 unexpected: norm0.weight"],
     ),
-    "transposed before": (lambda s: s.update(official(s)), ["head.weight [10, 192] (model: [192, 192])"]),
+    "shape": (
+        set_to("norm.bias", np.ones(3, "float32")),
+        "norm.bias",
+        ["1 of another shape: norm.bias [3] (model: [192])"],
+    ),
+    "no head weight": (lambda s: s.pop(HEAD_WEIGHT), HEAD_WEIGHT, ["with 10 classes: 1 missing: head.weight"]),
+    "a number as head": (
+        set_to(HEAD_WEIGHT, np.float32(1).reshape([])),
+        HEAD_WEIGHT,
+        ["head.weight [] (model: [192, 10])"],
+    ),
+    "projection": (set_to(SECOND, np.ones(192, "float32")), SECOND, [SECOND.replace("_cls", "")]),
+    "two prefixes": (set_to("module.head.bias", np.ones(10, "float32")), HEAD_BIAS, ["'module.'"]),
+    "int": (set_to(HEAD_BIAS, np.ones(10, "int64")), HEAD_BIAS, ["head.bias (int64)"]),
+    "NaN": (set_to(HEAD_BIAS, np.full(10, np.nan, "float32")), HEAD_BIAS, ["NaN"]),
+    "another index": (set_to(RELATIVE, np.arange(256)), RELATIVE, ["official order"]),
+    "transposed before": (
+        lambda s: s.update(official_state(s)),
+        "layers.0.block.1.attn.qkv.weight",
+        ["head.weight [10, 192] (model: [192, 192])"],
+    ),
     "a plain ViT": (
         lambda s: [s.clear(), s.update({"cls_token": np.ones([1, 1, 8], "f4"), "pos_embed": np.ones([1, 5, 8], "f4")})],
-        ["no RegionViT", "missing: patch_embed.proj", "2 unexpected: cls_token, pos_embed"],
+        "patch_embed.proj.0.weight",
+        ["missing: patch_embed.proj", "2 unexpected: cls_token, pos_embed"],
     ),
 }
 
 
-@pytest.mark.parametrize(("spoil", "words"), SPOILT.values(), ids=SPOILT)
-def test_arrays_that_fit_no_variant_are_refused_by_name(spoil, words):
-    state = official(some(MICRO))
+@pytest.mark.parametrize(("spoil", "key", "details"), SPOILT.values(), ids=SPOILT)
+def test_arrays_that_fit_no_variant_are_refused_by_name(spoil, key, details):
+    state = official_state(some(MICRO))
     spoil(state)
-    with pytest.raises(CheckpointError) as error:
-        torch_weights.recognise(torch_weights.to_paddle(state, "x.pth")[0], "x.pth")
-    message = str(error.value)
+    with refuses(CheckpointError, place="x.pth") as caught:
+        official.recognise(official.to_paddle(state, "x.pth")[0], "x.pth")
+    message = str(caught.value)
+    assert caught.value.key == key
     assert message.startswith("x.pth")
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    assert all(detail in message for detail in details), message
 
 
 # The tool.
@@ -175,8 +196,7 @@ def refusal(monkeypatch, capsys, *arguments):
     out, error = capsys.readouterr()
     assert exit.value.code == 2
     assert out == ""
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
+    one_line_about(error)
     return error
 
 
@@ -196,7 +216,7 @@ def test_files_come_back_bit_for_bit(torch, tmp_path, monkeypatch, capsys, name)
     convert(monkeypatch, tmp_path / "a.pdparams", tmp_path / "b.pth")
     state = torch.load(tmp_path / "b.pth", weights_only=True)
     assert all(tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in state.values())
-    assert_same({key: tensor.numpy() for key, tensor in state.items()}, official(arrays))
+    assert_same({key: tensor.numpy() for key, tensor in state.items()}, official_state(arrays))
     convert(monkeypatch, tmp_path / "b.pth", tmp_path / "c.pdparams")
     assert_same(pdparams.read(tmp_path / "c.pdparams"), arrays)
     assert sorted(os.listdir(tmp_path)) == ["a.pdparams", "b.pth", "c.pdparams"]
@@ -208,7 +228,7 @@ def test_files_come_back_bit_for_bit(torch, tmp_path, monkeypatch, capsys, name)
 @pytest.mark.parametrize("name", slow(PAPER, fast=[TINY]))
 def test_a_file_of_torch_gives_the_official_logits(torch, tmp_path, monkeypatch, name):
     case = next(case for case in REFERENCE["cases"] if f"regionvit_{case['variant']}_224" == name)
-    state = official({key: parameter(key, shape, case["salt"]) for key, shape in shapes(name).items()})
+    state = official_state({key: parameter(key, shape, case["salt"]) for key, shape in shapes(name).items()})
     torch.save({"model": tensors(torch, state)}, tmp_path / "a.pth")
     convert(monkeypatch, tmp_path / "a.pth", tmp_path / "a.pdparams")
     assert_golden(tmp_path / "a.pdparams", name, case)
@@ -217,7 +237,7 @@ def test_a_file_of_torch_gives_the_official_logits(torch, tmp_path, monkeypatch,
 @pytest.mark.filterwarnings("ignore:Skip loading")  # of the second names
 def test_what_the_tool_writes_loads_in_plain_paddle_too(torch, tmp_path, monkeypatch):
     arrays = some(MICRO)
-    torch.save(tensors(torch, official(arrays)), tmp_path / "a.pth")
+    torch.save(tensors(torch, official_state(arrays)), tmp_path / "a.pth")
     convert(monkeypatch, tmp_path / "a.pth", tmp_path / "a.pdparams")
     model = build_model(MICRO, num_classes=10)
     model.set_state_dict(paddle.load(str(tmp_path / "a.pdparams")))
@@ -239,7 +259,7 @@ WRAPPERS = {
 def test_weights_are_found_in_what_they_are_wrapped_in(torch, tmp_path, monkeypatch, capsys, wrap, words):
     arrays = some(MICRO)
     prefix = "module." if "epoch" in words else ""
-    state = {prefix + key: value for key, value in tensors(torch, official(arrays)).items()}
+    state = {prefix + key: value for key, value in tensors(torch, official_state(arrays)).items()}
     torch.save(wrap(state), tmp_path / "a.pth")
     convert(monkeypatch, tmp_path / "a.pth", tmp_path / "new" / "folder" / "a.pdparams")
     assert_same(pdparams.read(tmp_path / "new" / "folder" / "a.pdparams"), arrays)
@@ -250,11 +270,11 @@ def test_weights_are_found_in_what_they_are_wrapped_in(torch, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_other_precisions_become_float32_and_it_is_said(torch, tmp_path, monkeypatch, capsys, dtype):
-    state = {key: value.to(getattr(torch, dtype)) for key, value in tensors(torch, official(some(MICRO))).items()}
+def test_other_precisions_become_float32_and_are_named(torch, tmp_path, monkeypatch, capsys, dtype):
+    state = {key: value.to(getattr(torch, dtype)) for key, value in tensors(torch, official_state(some(MICRO))).items()}
     torch.save(state, tmp_path / "a.pth")
     convert(monkeypatch, tmp_path / "a.pth", tmp_path / "a.pdparams")
-    assert f"made float32: {len(state)} arrays of {dtype}\n" in capsys.readouterr().out
+    assert f"float32: {len(state)} arrays of {dtype}\n" in capsys.readouterr().out
     ours, head = pdparams.read(tmp_path / "a.pdparams"), state["head.weight"].float().numpy()
     np.testing.assert_array_equal(ours["head.weight"], head.T)
     assert {value.dtype for value in ours.values()} == {np.dtype("float32")}
@@ -280,37 +300,37 @@ def cut(torch, file):
 BAD_FILES = {
     "absent": (lambda torch, file: None, "no such file"),
     "folder": (lambda torch, file: file.mkdir(), "not readable"),
-    "text": (lambda torch, file: file.write_text("some text"), "not a file of torch weights, or damaged"),
-    "empty": (lambda torch, file: file.write_bytes(b""), "not a file of torch weights, or damaged"),
-    "truncated": (cut, "not a file of torch weights, or damaged"),
-    "Paddle's": (lambda torch, file: file.write_bytes(pickle.dumps({"a": np.ones(2)}, 2)), "a.pth names numpy"),
-    "code": (lambda torch, file: torch.save({"a": Attack()}, file), "names posix.system, but only tensors"),
+    "text": (lambda torch, file: file.write_text("some text"), "damaged"),
+    "empty": (lambda torch, file: file.write_bytes(b""), "damaged"),
+    "truncated": (cut, "damaged"),
+    "Paddle's": (lambda torch, file: file.write_bytes(pickle.dumps({"a": np.ones(2)}, 2)), "numpy"),
+    "code": (lambda torch, file: torch.save({"a": Attack()}, file), "posix.system"),
     "code in an old file": (
         lambda torch, file: torch.save({"a": Attack()}, file, _use_new_zipfile_serialization=False),
-        "names posix.system, but only tensors",
+        "posix.system",
     ),
-    "a whole model": (lambda torch, file: torch.save(torch.nn.Linear(2, 2), file), "names torch.nn.modules.linear"),
-    "list": (lambda torch, file: torch.save([torch.ones(2)], file), "holds a list, expected a state dict"),
-    "nothing": (lambda torch, file: torch.save({"model": {}}, file), "nothing in it: expected names"),
-    "unknown wrapper": (lambda torch, file: torch.save({"net": {"a": torch.ones(2)}}, file), "a.pth: net: expected"),
-    "no name": (lambda torch, file: torch.save({3: torch.ones(2)}, file), "a.pth: 3: expected names"),
-    "sparse": (lambda torch, file: torch.save({"a": torch.ones(2, 2).to_sparse()}, file), "a.pth: a: expected"),
-    "no values": (lambda torch, file: torch.save({"a": torch.ones(2, device="meta")}, file), "a.pth: a: expected"),
+    "a whole model": (lambda torch, file: torch.save(torch.nn.Linear(2, 2), file), "torch.nn.modules.linear"),
+    "list": (lambda torch, file: torch.save([torch.ones(2)], file), " list, "),
+    "nothing": (lambda torch, file: torch.save({"model": {}}, file), "nothing in it"),
+    "unknown wrapper": (lambda torch, file: torch.save({"net": {"a": torch.ones(2)}}, file), "a.pth: net: "),
+    "no name": (lambda torch, file: torch.save({3: torch.ones(2)}, file), "a.pth: 3: "),
+    "sparse": (lambda torch, file: torch.save({"a": torch.ones(2, 2).to_sparse()}, file), "a.pth: a: "),
+    "no values": (lambda torch, file: torch.save({"a": torch.ones(2, device="meta")}, file), "a.pth: a: "),
     "one number for many": (
         lambda torch, file: torch.save({"a.weight": torch.ones(1).expand(10**6, 10**6)}, file),
-        "a.pth: a.weight: expected",
+        "a.pth: a.weight: ",
     ),
-    "bool": (lambda torch, file: torch.save({"a": torch.ones(2) > 0}, file), "a.pth: a: expected"),
-    "int": (lambda torch, file: torch.save({"a": torch.ones(2).long()}, file), "a (int64): expected floating-point"),
+    "bool": (lambda torch, file: torch.save({"a": torch.ones(2) > 0}, file), "a.pth: a: "),
+    "int": (lambda torch, file: torch.save({"a": torch.ones(2).long()}, file), "a (int64)"),
     "Paddle's shapes": (
         lambda torch, file: torch.save(tensors(torch, some(MICRO)), file),
         "head.weight [10, 192] (model: [192, 192])",
     ),
     "NaN": (
         lambda torch, file: torch.save(
-            tensors(torch, official({**some(MICRO), "norm.bias": np.full(192, np.nan, "f4")})), file
+            tensors(torch, official_state({**some(MICRO), "norm.bias": np.full(192, np.nan, "f4")})), file
         ),
-        "NaN or infinite values in norm.bias",
+        "in norm.bias",
     ),
 }
 
@@ -330,27 +350,29 @@ def test_bad_files_of_torch_are_refused_in_one_line(torch, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"some text", "not a file of Paddle weights"),
-        (pickle.dumps({"a": Attack()}), "names posix.system"),
-        (pickle.dumps({"a": np.ones(3, "float32")}), "no RegionViT"),
-        (pickle.dumps({"a": np.ones(3, "int64")}), "a: not a name with a floating-point array"),
+        (b"some text", "damaged"),
+        (pickle.dumps({"a": Attack()}), "posix.system"),
+        (pickle.dumps({"a": np.ones(3, "float32")}), "1 unexpected: a"),
+        (pickle.dumps({"a": np.ones(3, "int64")}), "a.pdparams: a: "),
     ],
 )
 def test_bad_files_of_paddle_are_refused_in_one_line(tmp_path, monkeypatch, capsys, raw, words):
     (tmp_path / "a.pdparams").write_bytes(raw)
-    assert words in refusal(monkeypatch, capsys, tmp_path / "a.pdparams", tmp_path / "a.pth")
+    error = refusal(monkeypatch, capsys, tmp_path / "a.pdparams", tmp_path / "a.pth")
+    assert words in error
+    assert str(tmp_path / "a.pdparams") in error
     assert os.listdir(tmp_path) == ["a.pdparams"]
 
 
 @pytest.mark.parametrize(
     ("source", "target", "words"),
     [
-        ("a.pth", "b.pth", "one has to end in .pth and the other in .pdparams"),
-        ("a.pdparams", "a.pdparams", "one has to end in"),
-        ("a.zip", "a.pdparams", "one has to end in"),
-        ("a.pth", "a", "one has to end in"),
-        ("a.pth", "there.pdparams", "exists: choose another name, or replace a file with --overwrite"),
-        ("a.pth", "link.pdparams", "are one file"),
+        ("a.pth", "b.pth", "end in .pth"),
+        ("a.pdparams", "a.pdparams", "end in .pth"),
+        ("a.zip", "a.pdparams", "end in .pth"),
+        ("a.pth", "a", "end in .pth"),
+        ("a.pth", "there.pdparams", "--overwrite"),
+        ("a.pth", "link.pdparams", "same file"),
         ("a.pth", "x" * 300 + ".pdparams", "File name too long"),
     ],
 )
@@ -359,20 +381,23 @@ def test_paths_that_cannot_be_meant_are_refused_first(tmp_path, monkeypatch, cap
     (tmp_path / "there.pdparams").write_text("mine")
     (tmp_path / "link.pdparams").symlink_to("a.pth")
     overwrite = ["--overwrite"] if "link" in target else []
-    assert words in refusal(monkeypatch, capsys, tmp_path / source, tmp_path / target, *overwrite)
+    error = refusal(monkeypatch, capsys, tmp_path / source, tmp_path / target, *overwrite)
+    assert words in error
+    assert str(tmp_path / target) in error
     assert (tmp_path / "there.pdparams").read_text() == "mine"
 
 
 def test_a_folder_is_not_replaced(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.pdparams").mkdir()
-    assert "exists" in refusal(monkeypatch, capsys, tmp_path / "a.pth", tmp_path / "a.pdparams", "--overwrite")
+    error = refusal(monkeypatch, capsys, tmp_path / "a.pth", tmp_path / "a.pdparams", "--overwrite")
+    assert f"{tmp_path / 'a.pdparams'} exists" in error
 
 
 def test_a_result_that_cannot_be_written_is_one_line(torch, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("mine")
     pdparams.save({tmp_path / "a.pdparams": some(MICRO)})
     error = refusal(monkeypatch, capsys, tmp_path / "a.pdparams", tmp_path / "file" / "a.pth")
-    assert "file/a.pth cannot be written" in error
+    assert str(tmp_path / "file" / "a.pth") in error
 
 
 def test_a_full_disk_leaves_the_old_file(torch, tmp_path, monkeypatch, capsys):
@@ -392,12 +417,11 @@ def test_overwrite_replaces(torch, tmp_path, monkeypatch):
     (tmp_path / "a.pth").write_text("old")
     pdparams.save({tmp_path / "a.pdparams": some(MICRO)})
     convert(monkeypatch, tmp_path / "a.pdparams", tmp_path / "a.pth", "--overwrite")
-    assert len(torch.load(tmp_path / "a.pth")) == len(official(some(MICRO)))
+    assert len(torch.load(tmp_path / "a.pth")) == len(official_state(some(MICRO)))
 
 
 def test_without_torch_it_says_how_to_install_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "a.pth").write_text("weights")
     error = refusal(monkeypatch, capsys, tmp_path / "a.pth", tmp_path / "a.pdparams")
-    assert ".pth files need torch" in error
     assert "pip install -r requirements/convert.txt" in error

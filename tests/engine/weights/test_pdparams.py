@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 
 import numpy as np
 import paddle
@@ -11,6 +12,7 @@ from engine.training.state import progress, restore, weights_and_optimizer
 from engine.weights import pdparams
 from engine.weights.pdparams import CheckpointError
 from models import build_model
+from tests.support.errors import refuses
 from tests.support.states import new_state
 
 FREE = {
@@ -84,35 +86,44 @@ def test_other_forms_of_state_dicts_load(tmp_path, form):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "key", "detail"),
     [
-        (lambda s: s.pop("norm.weight"), ["1 missing: norm.weight"]),
-        (lambda s: s.update(extra=s["norm.bias"]), ["1 unexpected: extra"]),
-        (lambda s: s.update({"head.bias": np.zeros(4, "float32")}), ["1 of another shape: head.bias [4] (model: [3])"]),
-        (lambda s: s.update({"head.bias": np.zeros(3, "int64")}), ["head.bias", "floating-point"]),
-        (lambda s: s.update({"head.bias": np.full(3, np.nan, "float32")}), ["head.bias", "NaN or infinite"]),
-        (lambda s: s.update({"layers.1.block.0.proj_cls.2.bias": np.ones(16, "float32")}), ["one parameter"]),
+        (lambda s: s.pop("norm.weight"), "norm.weight", "1 missing: norm.weight"),
+        (lambda s: s.update(extra=s["norm.bias"]), "extra", "1 unexpected: extra"),
+        (
+            lambda s: s.update({"head.bias": np.zeros(4, "float32")}),
+            "head.bias",
+            "1 of another shape: head.bias [4] (model: [3])",
+        ),
+        (lambda s: s.update({"head.bias": np.zeros(3, "int64")}), "head.bias", "floating-point"),
+        (lambda s: s.update({"head.bias": np.full(3, np.nan, "float32")}), "head.bias", "NaN"),
+        (
+            lambda s: s.update({"layers.1.block.0.proj_cls.2.bias": np.ones(16, "float32")}),
+            "layers.1.block.0.proj_cls.2.bias",
+            "layers.1.block.0.proj.2.bias",
+        ),
     ],
     ids=["missing", "unexpected", "shape", "type", "not finite", "projection"],
 )
-def test_weights_that_do_not_fit_are_refused_with_a_list(tmp_path, spoil, words):
+def test_weights_that_do_not_fit_are_refused_with_a_list(tmp_path, spoil, key, detail):
     source, target = model(), model()
     state, before = arrays(source), arrays(target)
     spoil(state)
     paddle.save(state, str(tmp_path / "w.pdparams"))
-    with pytest.raises(CheckpointError) as error:
+    with refuses(CheckpointError, key=key, place=tmp_path / "w.pdparams") as caught:
         pdparams.load_weights(target, tmp_path / "w.pdparams")
-    message = str(error.value)
-    assert "w.pdparams" in message
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    assert str(tmp_path / "w.pdparams") in str(caught.value)
+    assert detail in str(caught.value)
     assert_same(arrays(target), before)
 
 
 def test_weights_of_another_variant_are_refused(tmp_path):
     pdparams.save({tmp_path / "w.pdparams": build_model("regionvit_micro_32", num_classes=10).state_dict()})
-    with pytest.raises(CheckpointError, match=r"missing: .* unexpected: .* of another shape: .*use the config"):
-        pdparams.load_weights(build_model("regionvit_tiny_224", num_classes=10), tmp_path / "w.pdparams")
+    with paddle.LazyGuard():
+        target = build_model("regionvit_tiny_224", num_classes=10)
+    with refuses(CheckpointError, place=tmp_path / "w.pdparams") as caught:
+        pdparams.load_weights(target, tmp_path / "w.pdparams")
+    assert re.search(r"missing: .* unexpected: .* of another shape: ", str(caught.value))
 
 
 class Attack:
@@ -121,25 +132,24 @@ class Attack:
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "fields", "detail"),
     [
-        (pickle.dumps({"norm.weight": Attack()}), "names posix.system"),
-        (pickle.dumps([1, 2]), "holds a list"),
-        (pickle.dumps({"a": "text"}), "a: not a name with a floating-point array"),
-        (pickle.dumps({1: np.zeros(3, "float32")}), "1: not a name"),
-        (b"some text", "no whole pickle"),
-        (b"", "no whole pickle"),
-        (pickle.dumps({"a": np.zeros(1000)})[:-500], "no whole pickle"),
+        (pickle.dumps({"norm.weight": Attack()}), {"key": None}, "posix.system"),
+        (pickle.dumps([1, 2]), {"key": None, "value": "list"}, "list"),
+        (pickle.dumps({"a": "text"}), {"key": "a"}, "a"),
+        (pickle.dumps({1: np.zeros(3, "float32")}), {"key": "1"}, "1"),
+        (b"some text", {"key": None, "value": None}, "damaged"),
+        (b"", {"key": None, "value": None}, "damaged"),
+        (pickle.dumps({"a": np.zeros(1000)})[:-500], {"key": None, "value": None}, "damaged"),
     ],
     ids=["attack", "list", "text in it", "number for a name", "text", "empty", "truncated"],
 )
-def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, words):
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, monkeypatch, raw, fields, detail):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.pdparams").write_bytes(raw)
-    with pytest.raises(CheckpointError) as error:
+    with refuses(CheckpointError, place="w.pdparams", **fields) as caught:
         pdparams.load_weights(model(), "w.pdparams")
-    assert words in str(error.value)
-    assert "\n" not in str(error.value)
+    assert detail in str(caught.value)
     assert os.listdir() == ["w.pdparams"]
 
 
@@ -174,8 +184,9 @@ def test_files_that_belong_together_are_all_new_or_all_old(tmp_path, monkeypatch
         original(state, path)
 
     monkeypatch.setattr(paddle, "save", save)
-    with pytest.raises(CheckpointError, match=r"w.pdparams and .*o.pdopt cannot be written"):
+    with refuses(CheckpointError, place=pair[0]) as caught:
         pdparams.save({file: {"a": np.ones(3)} for file in pair})
+    assert all(str(file) in str(caught.value) for file in pair)
     assert [file.read_bytes() for file in pair] == before
     assert sorted(os.listdir(tmp_path)) == ["o.pdopt", "w.pdparams"]
 
@@ -230,16 +241,16 @@ def step(state):
 @pytest.mark.parametrize("steps", [0, 3])
 def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps, optimizer):
     source, target = trained(steps, optimizer=optimizer, warmup_steps=2, layer_decay=0.8, clip_norm=1.0)
-    pdparams.save({tmp_path / "w.pdparams": source["model"].state_dict()})
-    pdparams.save({tmp_path / "o.pdopt": pdparams.optimizer_state(source["optimizer"], source["model"])})
-    pdparams.load_weights(target["model"], tmp_path / "w.pdparams")
-    assert pdparams.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt") == {}
-    at_once = pdparams.optimizer_state(target["optimizer"], target["model"])
+    pdparams.save({tmp_path / "w.pdparams": source.model.state_dict()})
+    pdparams.save({tmp_path / "o.pdopt": pdparams.optimizer_state(source.optimizer, source.model)})
+    pdparams.load_weights(target.model, tmp_path / "w.pdparams")
+    assert pdparams.load_optimizer(target.optimizer, target.model, tmp_path / "o.pdopt") == {}
+    at_once = pdparams.optimizer_state(target.optimizer, target.model)
     np.testing.assert_equal(at_once, pdparams.load(tmp_path / "o.pdopt"))
     for state in (source, target):
         step(state)
-    assert_same(arrays(target["model"]), arrays(source["model"]))
-    ours, theirs = (pdparams.optimizer_state(s["optimizer"], s["model"]) for s in (target, source))
+    assert_same(arrays(target.model), arrays(source.model))
+    ours, theirs = (pdparams.optimizer_state(s.optimizer, s.model) for s in (target, source))
     assert list(ours) == list(theirs)
     assert ours.pop("LR_Scheduler") == theirs.pop("LR_Scheduler")
     for key in ours:
@@ -247,19 +258,19 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(tmp_path, steps, optimizer):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "key"),
     [
-        (lambda state: state.pop("head.weight.moment1_0"), "no moment1_0 of head.weight"),
-        (lambda state: state.update({"tail.weight.moment1_0": np.zeros(2)}), "unexpected tail.weight.moment1_0"),
+        (lambda state: state.pop("head.weight.moment1_0"), "head.weight.moment1_0"),
+        (lambda state: state.update({"tail.weight.moment1_0": np.zeros(2)}), "tail.weight.moment1_0"),
     ],
 )
-def test_an_optimizers_state_that_does_not_fit_is_refused(tmp_path, spoil, words):
+def test_an_optimizers_state_that_does_not_fit_is_refused(tmp_path, spoil, key):
     source, target = trained(1)
-    state = pdparams.optimizer_state(source["optimizer"], source["model"])
+    state = pdparams.optimizer_state(source.optimizer, source.model)
     spoil(state)
     paddle.save(state, str(tmp_path / "o.pdopt"))
-    with pytest.raises(CheckpointError, match=f"does not fit the model: {words}"):
-        pdparams.load_optimizer(target["optimizer"], target["model"], tmp_path / "o.pdopt")
+    with refuses(CheckpointError, key=key, place=tmp_path / "o.pdopt"):
+        pdparams.load_optimizer(target.optimizer, target.model, tmp_path / "o.pdopt")
 
 
 class OptimizerAtO2:
@@ -312,4 +323,4 @@ def test_the_loss_scaler_goes_on_where_it_was(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(weights, optimizer, progress(source), epoch=0, step=1)
     restore(target, checkpoints.newest()[0])
-    np.testing.assert_equal(target["precision"].scaler.loaded, Scaler().state_dict())
+    np.testing.assert_equal(target.precision.scaler.loaded, Scaler().state_dict())
