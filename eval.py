@@ -1,9 +1,9 @@
-"""Measure saved weights: accuracy, loss, calibration, pictures a second, and a grid of predictions."""
+"""Evaluate saved weights: accuracy, loss, calibration, pictures per second, and a grid of predictions."""
 
 from engine.cli import Parser, run
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python eval.py --weights best_model.pdparams")
     parser.add_weights(exports=True)
     parser.add_config()
@@ -11,7 +11,7 @@ def main():
     parser.add_argument(
         "--report",
         action="store_true",
-        help="write report.html too: curves, each class, confusion matrix, reliability, mistakes, provenance",
+        help="also write report.html: curves, each class, confusion matrix, reliability diagram, mistakes, provenance",
     )
     parser.add_argument(
         "--flip",

@@ -1,12 +1,13 @@
-"""Lay runs side by side: the settings that differ, their results, and their learning curves over each other.
+"""Compare runs: the settings that differ, their results, and their learning curves in one figure.
 
-Prints the tables as Markdown; writes them and the curves as comparison.md and comparison.png. Runs may still be going.
+Prints the tables as Markdown, and writes them and the curves as comparison.md and comparison.png. Runs may still be in
+progress.
 """
 
 from engine.cli import Parser, run
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python tools/compare.py output/tiny_cifar10 output/small_cifar10")
     parser.add_argument("runs", nargs="+", metavar="OUTPUT", help="two or more output folders of runs")
     parser.add_argument(

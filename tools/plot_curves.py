@@ -6,7 +6,7 @@ from engine.cli import Parser, run
 from engine.errors import UserError
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python tools/plot_curves.py output/tiny_cifar10")
     parser.add_argument("output", metavar="OUTPUT", help="the output folder of a run")
     folder = Path(parser.parse_args().output)
@@ -19,7 +19,9 @@ def main():
     try:
         files = plot_curves(points, folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error})") from error
+        raise UserError(
+            f"{folder}: cannot be written ({error}): make it writable", key="OUTPUT", place=folder
+        ) from error
     print("written:", ", ".join(map(str, files)))
 
 

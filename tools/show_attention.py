@@ -1,4 +1,4 @@
-"""Draw what a trained model attends to in a picture: between regions (RSA), inside one (LSA), and down to pixels."""
+"""Draw the attention of a trained model over a picture: between regions (RSA), inside one (LSA), down to pixels."""
 
 import argparse
 import re
@@ -6,10 +6,10 @@ import re
 from engine.cli import Parser, run
 
 
-def main():
+def main() -> None:
     parser = Parser(__doc__, "python tools/show_attention.py --weights output/tiny_cifar10/best_model.pdparams val:7")
     parser.add_argument(
-        "picture", metavar="PICTURE", help="a JPEG or PNG file, or val:N for the config's validation picture number N"
+        "picture", metavar="PICTURE", help="a JPEG or PNG file, or val:N for validation picture N of the config's data"
     )
     parser.add_weights()
     parser.add_config()
@@ -23,9 +23,9 @@ def main():
         "--encoder",
         choices=("first", "last", "mean"),
         default="last",
-        help="which of a stage's encoders RSA and LSA are drawn of; mean: of all (default: %(default)s)",
+        help="which encoder of each stage RSA and LSA show; mean: the mean of all (default: %(default)s)",
     )
-    parser.add_argument("--heads", action="store_true", help="draw each attention head, not the mean of them")
+    parser.add_argument("--heads", action="store_true", help="draw each attention head instead of their mean")
     parser.add_argument("--output", metavar="DIR", help="where the figures go; default: attention beside FILE")
     arguments = parser.parse_args()
 
@@ -48,7 +48,7 @@ def main():
     print("written:", ", ".join(map(str, files)))
 
 
-def row_and_column(text):
+def row_and_column(text: str) -> tuple[int, int]:
     """Read "3,4" as (3, 4)."""
     if not re.fullmatch(r"\d+,\d+", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text}: expected a row and a column, as in 3,4")

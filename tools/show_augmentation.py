@@ -1,20 +1,23 @@
-"""Draw a training picture as the config's pipeline augments it in each epoch, with its parameters where they are known.
+"""Draw a training picture as the config's pipeline augments it in each epoch, with its parameters if they are known.
 
-With --appliers: several pictures, as each applier of the augmentation makes them, and how far from paddle.vision's.
+With --appliers: draw several pictures as each applier of the augmentation makes them, and their distance from those of
+paddle.vision.
 """
+
+import argparse
 
 from engine.cli import Parser, run
 from engine.errors import UserError
 
-MOST = 100  # pictures in one figure
+MOST = 100  # the most pictures in one figure
 
 
-def main():
+def main() -> None:
     arguments = parse()
 
     from engine.config import build
     from engine.config.load import load_config
-    from engine.figures import augmentation as figures
+    from engine.figures.augmentation import draw_appliers, draw_epochs
     from engine.figures.curves import as_png
     from engine.system.atomic import writing_into
     from engine.system.device import select_device
@@ -24,19 +27,21 @@ def main():
     dataset = build.build_dataset(config)
     if not 0 <= arguments.index < len(dataset.train):
         raise UserError(
-            f"--index {arguments.index}: the {dataset.train.name} has pictures 0 to {len(dataset.train) - 1}"
+            f"--index {arguments.index}: the {dataset.train.name} has pictures 0 to {len(dataset.train) - 1}",
+            key="--index",
+            value=arguments.index,
         )
     if arguments.appliers:
-        figure = figures.draw_appliers(config, dataset, arguments.pictures)
+        figure = draw_appliers(config, dataset, arguments.pictures)
     else:
-        figure = figures.draw_epochs(config, dataset, arguments.index, arguments.epochs)
+        figure = draw_epochs(config, dataset, arguments.index, arguments.epochs)
     with writing_into(arguments.output) as folder:
         file = folder / "augmentation.png"
         file.write_bytes(as_png(figure))
     print("written:", file)
 
 
-def parse():
+def parse() -> argparse.Namespace:
     parser = Parser(__doc__, "python tools/show_augmentation.py -c configs/tiny_cifar10_fast.yaml --index 7")
     parser.add_config(required=True)
     parser.add_argument("--index", metavar="N", type=int, help="which training picture, from 0 (default: 0)")

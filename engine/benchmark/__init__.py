@@ -1,1 +1,1 @@
-"""Timings that can be compared."""
+"""Timings that can be compared with each other."""

@@ -1,20 +1,23 @@
-"""What a benchmark measures, each in a process that answers requests: this project, or another implementation."""
+"""The measured side: a process that holds this project or another implementation, and answers requests.
+
+Paddle is imported late, because some settings have to be in place or be removed before that.
+"""
 
 import contextlib
 import functools
 import itertools
 import json
 import os
-import re
 import resource
 import runpy
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,57 +27,72 @@ from engine.system import tuning
 from engine.system.device import describe_device, select_device
 from engine.system.environment import environment
 
-WARM_UP = 2  # turns: the first allocates, and chooses kernels where there is a choice
-STEPS_ON_A_GPU = 10  # a turn: waiting after each step would empty the GPU's queue, as training does not
-BATCHES = 8  # a turn of a pipeline: loaders fetch a few ahead, which single ones would show as bursts
-RUNTIMES = ("eager", "paddle", "onnx")  # this project's code, and what runs an export of each format
-VIEWS = {"reshape", "flatten", "transpose", "slice", "split_with_num", "split"}  # no work on a device: not counted
+if TYPE_CHECKING:
+    from paddle import Tensor
+
+    from data import Dataset
+    from engine.config.options import Config
+    from engine.system.precision import MixedPrecision
+    from engine.training.state import State
+
+WARM_UP = 2  # turns: the first one allocates memory and selects kernels
+STEPS_ON_A_GPU = 10  # per turn: waiting after each step would empty the GPU's queue, which training does not do
+BATCHES = 8  # per turn of a pipeline: loaders prefetch a few batches, so single ones would come in bursts
+RUNTIMES = ("eager", "paddle", "onnx")  # this project's code, and the runtimes of its exports
 
 
-def short_name(name):
-    """`regionvit_tiny_224` -> `tiny`"""
-    return re.sub(r"^regionvit_|_\d+$", "", name)
-
-
-def serve():
-    """Answer requests, one line of JSON each, until the side that asks is gone."""
+def serve() -> None:
+    """Answer requests, one line of JSON each, until the side that measures is gone."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # what an implementation prints must not come between the answers
+    os.dup2(2, 1)  # an implementation may print, which must not get between the answers
     bench = _Bench()
     for line in sys.stdin:
         request = json.loads(line)
         try:
             answer = {"answer": getattr(bench, request.pop("action"))(**request)}
         except InputError as error:
-            answer = {"error": str(error)}
+            fields = {"key": error.key, "value": error.value, "place": error.place}
+            answer = {"error": str(error), "fields": fields}
         except (Exception, SystemExit) as error:
             answer = {"error": _in_short(error)}
         try:
-            os.write(answers, json.dumps(answer).encode() + b"\n")
+            os.write(answers, json.dumps(answer, default=str).encode() + b"\n")
         except BrokenPipeError:
             return
 
 
-def _in_short(error):
-    """Return what and where an exception is, without the traceback that Paddle puts into the text of its own."""
+def _in_short(error: BaseException) -> str:
+    """Return an exception's class, message and line, without the traceback that Paddle puts into its messages."""
     text = str(error).rpartition("Error Message Summary:")[2].strip("-\n ")
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {text} ({where.filename}, line {where.lineno})"
 
 
 class _Bench:
-    """What a subject can be asked; all answers are plain values."""
+    """The requests that a measured process answers, all with plain values."""
 
-    def start(self, config, overrides, file, settings, environ, device=None):
-        """Set the process up, and return what it runs on."""
+    device: str
+    subject: "Subject"
+    part: "Part"
+
+    def start(
+        self,
+        config: str,
+        overrides: Sequence[str],
+        file: str | None,
+        settings: str,
+        environ: Collection[str],
+        device: str | None = None,
+    ) -> dict[str, Any]:
+        """Set the process up, and return its environment."""
         _undo_before_paddle(settings, environ)
         from engine.config.load import load_config
         from engine.system.seeds import seed_everything
 
-        config = load_config(config, overrides)
-        self.device = settle(settings, device or config.device)
-        seed_everything(config.train.seed)
-        self.subject = Theirs(config, file) if file else Ours(config, self.device)
+        loaded = load_config(config, overrides)
+        self.device = settle(settings, device or loaded.device)
+        seed_everything(loaded.train.seed)
+        self.subject = Theirs(loaded, file) if file else Ours(loaded, self.device)
         self.subject.steps_a_turn = 1 if self.device == "cpu" else STEPS_ON_A_GPU
         return {
             **environment(self.device),
@@ -84,15 +102,15 @@ class _Bench:
             "computes_in": self.subject.computes_in,
         }
 
-    def begin(self, part, **arguments):
-        """Build what a part needs and warm it up; return what data it reads."""
+    def begin(self, part: str, **arguments: Any) -> str | None:
+        """Build what a part needs and warm it up; return the name of the data that it reads."""
         self.part = getattr(self.subject, part)(**arguments)
         for _ in range(self.part.warm_up):
             self.turn()
         return self.part.data
 
-    def turn(self):
-        """Return the seconds that a step took, and how many of them were spent waiting for data."""
+    def turn(self) -> dict[str, float]:
+        """Run one turn; return the seconds per step, and how many of them were spent waiting for data."""
         self.subject.waited = 0.0
         begin = time.perf_counter()
         for _ in range(self.part.steps):
@@ -102,8 +120,8 @@ class _Bench:
         seconds = (time.perf_counter() - begin) / self.part.steps
         return {"seconds": seconds, "waited": self.subject.waited / self.part.steps}
 
-    def peak_memory(self):
-        """Return megabytes: on a GPU what tensors held at most, on a CPU the whole process with Python and Paddle."""
+    def peak_memory(self) -> float:
+        """Return the peak memory in MB: of tensors on a GPU, of the whole process on a CPU."""
         if self.device == "cpu":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             return peak / (1e6 if sys.platform == "darwin" else 1e3)
@@ -111,46 +129,25 @@ class _Bench:
 
         return paddle.device.cuda.max_memory_allocated() / 1e6
 
-    def count(self):
-        """Return what the profiler sees of one step; on a CPU, of the operators that a GPU would run."""
-        from paddle import profiler
+    def count(self) -> dict[str, int]:
+        """Return the profiler's counts of one step."""
+        from engine.benchmark.count import count
 
-        targets = [profiler.ProfilerTarget.CPU] + [profiler.ProfilerTarget.GPU] * (self.device != "cpu")
-        # Without a function for the trace Paddle writes it into the current folder.
-        profile = profiler.Profiler(targets=targets, on_trace_ready=lambda _: None)
-        with _as_on_a_gpu(), profile:
-            self.part.run().numpy()
-        return _counts(profile.profiler_result.get_data().values(), on_gpu=self.device != "cpu")
+        return count(self.part.run, on_gpu=self.device != "cpu")
 
 
-@contextlib.contextmanager
-def _as_on_a_gpu():
-    """Run Paddle's own operators, and its views where it has them, as a GPU does: for counting where there is none."""
-    import paddle
-
-    from models import cpu
-
-    name = "FLAGS_use_stride_kernel"
-    before = paddle.get_flags(name)
-    paddle.set_flags({name: True})
-    try:
-        with cpu.plain():
-            yield
-    finally:
-        paddle.set_flags(before)
-
-
-def _undo_before_paddle(settings, environ):
-    """Take back what importing this package has put into the environment, where the settings are to be less."""
+def _undo_before_paddle(settings: str, environ: Collection[str]) -> None:
+    """Remove the environment variables that importing this project has set, for settings that go without them."""
     if settings in ("threads", "stock"):
         for name in set(os.environ) - set(environ):
             del os.environ[name]
 
 
-def settle(settings, device):
-    """Choose the device and give the process its settings; return the device's name.
+def settle(settings: str, device: str) -> str:
+    """Select the device and apply settings to the process; return the device's name.
 
-    `ours` and `flags`: all that train.py has. `same`: all but Paddle's flags. `threads`: every core. `stock`: nothing.
+    settings: `ours` and `flags` are all those of train.py, `same` is all but Paddle's flags, `threads` is the number
+    of threads alone, `stock` is none.
     """
     if settings in ("ours", "flags"):
         return select_device(device)
@@ -164,48 +161,36 @@ def settle(settings, device):
     return device
 
 
-def _counts(roots, on_gpu):
-    """Count the profiler's events below its roots, one a thread."""
-    nodes = [node for root in roots for node in _below(root)]
-    # One event a kernel that an operator runs: Paddle 2.6 calls it "compute", 3.x "kernel launch".
-    run = [node.name.split()[0] for node in nodes if node.name.endswith((" compute", " kernel launch"))]
-    counts = {"operators_per_step": sum(name.removesuffix("_grad") not in VIEWS for name in run)}
-    if on_gpu:
-        calls = [call for node in nodes for call in node.runtime_node]
-        kinds = [event.type.name for call in calls for event in call.device_node]
-        counts["kernels_per_step"] = kinds.count("Kernel")
-        counts["copies_per_step"] = kinds.count("Memcpy")
-        counts["synchronisations_per_step"] = sum("Synchronize" in call.name for call in calls)
-    return counts
-
-
-def _below(node):
-    yield node
-    for child in node.children_node:
-        yield from _below(child)
-
-
 @dataclass
 class Part:
-    """How to measure something: `run` does one step and returns a tensor to wait for, or None."""
+    """One part of a benchmark: `run` does one step and returns a tensor to wait for, or None."""
 
-    run: Callable
-    steps: int = 1  # a turn
+    run: Callable[[], Any]
+    steps: int = 1  # per turn
     warm_up: int = WARM_UP  # turns
-    data: str | None = None  # what is read
+    data: str | None = None  # the name of the data
 
 
 class Subject:
-    """An implementation of the model; a method for each part that it takes part in."""
+    """An implementation of the model, with a method for each part of a benchmark that it supports.
 
-    precision, computes_in = None, "what the file chooses"
+    Attributes:
+        computes_in: the precision, for people.
+        waited: the seconds that the current turn has waited for data.
+        steps_a_turn: steps per turn.
+    """
 
-    def __init__(self, config):
+    model: Any
+    criterion: Callable[["Tensor", "Tensor"], "Tensor"]
+    precision: "MixedPrecision | None" = None
+    computes_in = "what the file chooses"
+
+    def __init__(self, config: "Config"):
         self.config, self.waited, self.steps_a_turn = config, 0.0, 1
 
     @functools.cached_property
-    def batch(self):
-        """Seeded normal pictures [B, 3, S, S] and labels [B]."""
+    def batch(self) -> tuple["Tensor", "Tensor"]:
+        """Seeded pictures of normal noise [B, 3, S, S] and labels [B]."""
         import paddle
 
         rng, data = np.random.default_rng(self.config.train.seed), self.config.data
@@ -213,34 +198,44 @@ class Subject:
         labels = rng.integers(0, self.config.model.num_classes, data.batch_size)
         return paddle.to_tensor(images), paddle.to_tensor(labels)
 
-    def forward(self):
+    def forward(self) -> Part:
         self.model.eval()
         self._check()
         return Part(lambda: self.logits(self.batch[0]), self.steps_a_turn)
 
-    def train_step(self):
+    def train_step(self) -> Part:
         self.model.train()
         self._check()
         return Part(lambda: self.step(*self.batch), self.steps_a_turn)
 
-    def logits(self, images):
+    def step(self, images: "Tensor", labels: "Tensor") -> "Tensor":
+        """Do one training step; return the loss."""
+        raise NotImplementedError
+
+    def logits(self, images: "Tensor") -> "Tensor":
         """Pictures [B, 3, S, S] -> logits [B, classes], without gradients."""
         import paddle
 
         with paddle.no_grad(), self.precision.autocast() if self.precision else contextlib.nullcontext():
             return self.model(images).astype("float32")
 
-    def _check(self):
+    def _check(self) -> None:
         shape = list(self.logits(self.batch[0]).shape)
         expected = [self.config.data.batch_size, self.config.model.num_classes]
         if shape != expected:
-            raise UserError(f"the model gives {shape}, expected {expected}: pictures, classes")
+            raise UserError(
+                f"the model returns the shape {shape}, expected {expected} (pictures, classes)",
+                key="build",
+                value=shape,
+            )
 
 
 class Ours(Subject):
     """This project, as its config says."""
 
-    def __init__(self, config, device):
+    precision: "MixedPrecision"
+
+    def __init__(self, config: "Config", device: str):
         from engine.config import build
 
         super().__init__(config)
@@ -249,83 +244,82 @@ class Ours(Subject):
         self.computes_in = self.precision.describe()
 
     @functools.cached_property
-    def state(self):
+    def state(self) -> "State":
         from engine.config import build
         from engine.training.parts import build_state
 
-        # The rate must not reach 0 however long one measures.
+        # Many steps, so that the learning rate does not reach 0 during a measurement.
         return build_state(self.config, build.build_model(self.config), self.precision, total_steps=1_000_000)
 
-    @property
-    def model(self):
+    @functools.cached_property
+    def model(self) -> Any:
         return self.state.model
 
     @functools.cached_property
-    def criterion(self):
+    def criterion(self) -> Callable[["Tensor", "Tensor"], "Tensor"]:  # type: ignore[override]
         from engine.config import build
 
         return build.build_criterion(self.config)
 
-    def step(self, images, labels):
-        """One step of the trainer's loop, its records, mixing and accumulation left out; return the loss."""
+    def step(self, images: "Tensor", labels: "Tensor") -> "Tensor":
+        """Do one step of the trainer's loop, without records, mixing and accumulation; return the loss."""
         from engine.training.step import train_step
 
         return train_step(self.state, [(images, labels)], self.criterion)[0]
 
-    def pipeline(self):
+    def pipeline(self) -> Part:
         batches, data = self._batches()
-        return Part(lambda: next(batches)[0][0, 0, 0, 0], BATCHES, data=data)  # one number, to wait for the device
+        return Part(lambda: next(batches)[0][0, 0, 0, 0], BATCHES, data=data)  # a single number, to wait for the device
 
-    def end_to_end(self):
+    def end_to_end(self) -> Part:
         self.model.train()
         batches, data = self._batches()
 
-        def run():
+        def run() -> "Tensor":
             begin = time.perf_counter()
             images, labels = next(batches)
             self.waited += time.perf_counter() - begin
             return self.step(images, labels)
 
-        # The workers' first batches were fetched ahead, two each, and would hide how long the later ones take.
+        # Each worker has prefetched two batches; they would hide how long the later ones take.
         return Part(run, self.steps_a_turn, max(WARM_UP, 2 * self.config.data.num_workers), data)
 
-    def inference(self, runtime):
-        """The forward pass by one of `RUNTIMES`."""
-        from engine.inference import program as exported
+    def inference(self, runtime: str) -> Part:
+        """The forward pass in one of `RUNTIMES`."""
         from engine.inference.export import export
+        from engine.inference.program import Exported, describe, weights_in
         from engine.weights import pdparams
 
         if runtime == "eager":
             return self.forward()
-        with tempfile.TemporaryDirectory() as folder:
-            weights, folder = Path(folder) / "model.pdparams", Path(folder) / runtime
+        with tempfile.TemporaryDirectory() as temporary:
+            weights, folder = Path(temporary) / "model.pdparams", Path(temporary) / runtime
             pdparams.save({weights: self.model.state_dict()})
             export(weights, self.config, runtime, folder)
-            description = exported.describe(exported.weights_in(folder))
-            program = exported.Exported(folder, description, self.device)
+            program = Exported(folder, describe(weights_in(folder)), self.device)
         return Part(lambda: program(self.batch[0]), self.steps_a_turn)
 
-    def save(self, folder):
+    def save(self, folder: str) -> Part:
         from engine.output.checkpoints import Checkpoints
         from engine.training.state import progress, weights_and_optimizer
 
-        self.step(*self.batch)  # before its first step an optimizer has no state
+        self.step(*self.batch)  # an optimizer has no state before its first step
         checkpoints, steps = Checkpoints(folder, keep=1), itertools.count()
 
-        def run():
+        def run() -> None:
             weights, optimizer = weights_and_optimizer(self.state)
             checkpoints.save(weights, optimizer, progress(self.state), epoch=0, step=next(steps))
 
         return Part(run)
 
-    def _batches(self):
-        """Return training batches without end, and what they are made of."""
+    def _batches(self) -> tuple[Iterator[tuple["Tensor", "Tensor"]], str]:
+        """Return endless training batches, and the name of their data."""
         from engine.config import build
 
         dataset, data = _dataset(self.config)
         loader = build.build_train_loader(self.config, dataset)
 
-        def forever():
+        def forever() -> Iterator[tuple["Tensor", "Tensor"]]:
             epoch = 0
             while True:
                 loader.batch_sampler.set_epoch(epoch)
@@ -336,29 +330,30 @@ class Ours(Subject):
 
 
 class Theirs(Subject):
-    """Another implementation, out of a Python file, with the notebook's plain Adam."""
+    """Another implementation, from a Python file, with the notebook's plain Adam."""
 
-    def __init__(self, config, file):
+    def __init__(self, config: "Config", file: str):
         import paddle
 
-        from engine.training import trainer  # noqa: F401 - as ours does: what is imported counts in a process's peak of memory
+        from engine.training import trainer  # noqa: F401 - ours imports it too, and imports count as peak memory
+        from models.names import short_name
 
         super().__init__(config)
         found = runpy.run_path(file)
         if not callable(found.get("build")):
-            raise UserError("the file has no function build(variant, num_classes)")
+            raise UserError("the file has no function build(variant, num_classes): define one", key="build", place=file)
         self.model = found["build"](short_name(config.model.name), config.model.num_classes)
         self.criterion = found.get("loss") or self._our_loss()
         self.optimizer = paddle.optimizer.Adam(
             parameters=self.model.parameters(), learning_rate=1e-4, weight_decay=1e-5
         )
 
-    def _our_loss(self):
+    def _our_loss(self) -> Callable[["Tensor", "Tensor"], "Tensor"]:
         from engine.config import build
 
         return build.build_criterion(self.config)
 
-    def step(self, images, labels):
+    def step(self, images: "Tensor", labels: "Tensor") -> "Tensor":
         loss = self.criterion(self.model(images), labels)
         loss.backward()
         self.optimizer.step()
@@ -366,8 +361,8 @@ class Theirs(Subject):
         return loss
 
 
-def _dataset(config):
-    """Return the config's data, or random pictures of its shape where there is none, and which it is."""
+def _dataset(config: "Config") -> tuple["Dataset", str]:
+    """Return the config's data, or random pictures of the same shape if it does not exist, and its name."""
     from data import SIDE, Dataset, Split
     from engine.config import build
 

@@ -1,12 +1,14 @@
-"""Runs side by side: how their settings differ, what came out of them so far, and their learning curves."""
+"""Runs side by side: the settings that differ, the results so far, and the learning curves."""
 
 import itertools
 import json
 import math
 import os
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,68 +23,77 @@ from engine.system.atomic import replace_text, writing_into
 
 MISSING = "missing"  # not noted by that run
 NOT_YET = "-"
-# Okabe and Ito, "Color Universal Design": told apart with any kind of colour vision. Their yellow is lost on white.
+# Okabe and Ito, "Color Universal Design": distinguishable with any kind of color vision. Without their yellow, which
+# is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", ":", "-.")  # for more runs than colours
+DASHES = ("-", "--", ":", "-.")  # when there are more runs than colors
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an output folder tells of a run, which may still be going.
+    """A run as read from its output folder. It may still be in progress.
 
-    settings: the config as in `config.flatten` and what the run was made on, {name: value}.
-    epochs: planned. done: epochs done. steps: in an epoch; 0 before the first one is done.
-    evaluation: what `eval.json` holds, or None.
+    Attributes:
+        settings: {name: value}, from the flattened config and the run's environment.
+        epochs: how many are planned. done: how many are done.
+        steps: optimizer steps per epoch, 0 until the first epoch is done.
+        evaluation: the content of `eval.json`, or None.
     """
 
     name: str
-    settings: dict
+    settings: dict[str, Any]
     epochs: int
     points: list[Point]
     done: int
     steps: float
-    evaluation: dict | None
+    evaluation: dict[str, Any] | None
 
-    def curve(self, split, quantity):
-        """Return what there is to draw of `loss` or `top1`: (epochs, values), nothing before an epoch is done."""
+    def curve(self, split: str, quantity: str) -> tuple[list[float], list[float]]:
+        """Return (epochs, values) of `loss` or `top1`, both empty until an epoch is done."""
         points = [point for point in self.points if point.split == split and self.done]
         if quantity == "top1":
             points = last_of_each_epoch(point for point in points if point.epoch <= self.done)
         return [point.step / self.steps for point in points], [getattr(point, quantity) for point in points]
 
 
-def read_runs(folders):
-    """Read the runs in output folders, named by their folders, or by their whole paths where these are not enough.
+def read_runs(folders: Iterable[str | Path]) -> list[Run]:
+    """Read the runs in output folders. A run is named by its folder, or by its path if that name is not unique.
 
     Raises:
-        UserError: fewer than two, one of them given twice, or one that is no run's or is damaged.
+        UserError: there are fewer than two folders, or one is given twice, holds no run, or is damaged.
     """
-    folders = [Path(folder) for folder in folders]
-    if len(folders) < 2:
-        raise UserError(f"{folders[0]}: one run: give two or more, or draw its curves by tools/plot_curves.py")
-    seen = {}
-    for folder in folders:
-        if (other := seen.setdefault(folder.resolve(), folder)) is not folder:
-            raise UserError(f"{folder}: the same folder as {other}: give each run once")
-    short = [Path(os.path.abspath(folder)).name for folder in folders]  # "." has no name of its own
-    names = [str(folder) if short.count(name) > 1 else name for folder, name in zip(folders, short, strict=True)]
-    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    paths = [Path(folder) for folder in folders]
+    if len(paths) < 2:
+        raise UserError(
+            f"{paths[0]}: only one run: give two or more, or draw its curves with tools/plot_curves.py",
+            key="OUTPUT",
+            place=paths[0],
+        )
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if (other := seen.setdefault(path.resolve(), path)) is not path:
+            raise UserError(
+                f"{path}: the same folder as {other}: give each run once", key="OUTPUT", value=str(other), place=path
+            )
+    short = [Path(os.path.abspath(path)).name for path in paths]  # "." has no name of its own
+    names = [str(path) if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
+    return [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
 
 
-def differences(runs):
-    """Return the settings that are not the same in all runs, {name: a value a run}; the output folder always differs.
+def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return the settings that differ between runs, {name: one value per run}, without the output folder.
 
-    What only some runs have noted is `MISSING` in the others.
+    A setting that a run has not recorded is `MISSING`.
     """
     names = dict.fromkeys(name for run in runs for name in run.settings if name != "output_dir")
     rows = {name: [run.settings.get(name, MISSING) for run in runs] for name in names}
     return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
 
 
-def results(run):
-    """Return what came out of a run so far, {what: text}, with `NOT_YET` for what is not there."""
+def results(run: Run) -> dict[str, str]:
+    """Return a run's results so far, {name: text}, with `NOT_YET` for those that do not exist yet."""
     validated = [point for point in run.points if point.split == "val"]
-    best = max(validated, key=lambda point: point.top1, default=None)  # the first of them, as in training
+    best = max(validated, key=lambda point: point.top1, default=None)  # of equals the first, as in training
     speeds = [point.ips for point in run.points if point.split == "train"]
     return {
         "best top1": f"{best.top1:.5f}" if best else NOT_YET,
@@ -96,27 +107,27 @@ def results(run):
     }
 
 
-def _evaluated(measured):
-    flip = ", with --flip" if measured.get("flip") else ""  # which older ones do not say
+def _evaluated(measured: dict[str, Any]) -> str:
+    flip = ", with --flip" if measured.get("flip") else ""  # older files lack the key
     return f"{measured['top1']:.5f} ({measured['split']}{flip})"
 
 
-def tables(runs):
-    """Return differences and results as Markdown, aligned for people too."""
+def tables(runs: Sequence[Run]) -> str:
+    """Return differences and results as Markdown with aligned columns."""
     names = [run.name for run in runs]
-    different, came_out = differences(runs), [results(run) for run in runs]
-    settings = [[f"`{name}`", *map(_text, values)] for name, values in different.items()]
-    measured = [[what, *(result[what] for result in came_out)] for what in came_out[0]]
+    measured = [results(run) for run in runs]
+    settings = [[f"`{name}`", *map(_text, values)] for name, values in differences(runs).items()]
+    rows = [[name, *(result[name] for result in measured)] for name in measured[0]]
     parts = ["## Settings that differ", _table(["", *names], settings) if settings else "None."]
-    parts += ["## Results", _table(["", *names], measured)]
+    parts += ["## Results", _table(["", *names], rows)]
     waiting = [run.name for run in runs if not run.done]
     if waiting:
-        parts.append(f"Not drawn yet, for no epoch is done: {', '.join(waiting)}.")
+        parts.append(f"Not drawn yet, because no epoch is done: {', '.join(waiting)}.")
     return "\n\n".join(parts) + "\n"
 
 
-def draw(runs):
-    """Draw the runs' losses and accuracies over epochs, which are the same amount of data at any batch size."""
+def draw(runs: Sequence[Run]) -> Figure:
+    """Draw the runs' losses and accuracies over epochs, so that runs of different batch sizes can be compared."""
     columns = max(1, min(3, len(runs), 120 // max(len(run.name) for run in runs)))  # of the legend
     figure = Figure(figsize=(11, 4.6 + 0.2 * math.ceil(len(runs) / columns)), dpi=100, layout="constrained")
     panels = figure.subplots(1, len(CURVES))
@@ -136,24 +147,26 @@ def draw(runs):
         )
     handles = panels[0].get_lines()[1::2]
     legend = figure.legend(handles, ["run"] * len(runs), loc="outside lower center", ncols=columns)
-    for text, run in zip(legend.get_texts(), runs, strict=True):  # only so may a name begin with _ or hold a $
+    for text, run in zip(legend.get_texts(), runs, strict=True):  # set here, a name may begin with _ or contain $
         text.set(text=run.name, parse_math=False)
     return figure
 
 
-def write(runs, folder):
-    """Write `comparison.md` and `comparison.png` into a folder, made where missing; return their paths."""
-    with writing_into(folder) as folder:
-        files = [folder / "comparison.md", folder / "comparison.png"]
+def write(runs: Sequence[Run], folder: str | Path) -> list[Path]:
+    """Write `comparison.md` and `comparison.png` into a folder, created if missing; return their paths."""
+    with writing_into(folder) as output:
+        files = [output / "comparison.md", output / "comparison.png"]
         replace_text(files[0], tables(runs))
         files[1].write_bytes(as_png(draw(runs)))
     return files
 
 
-def _read_run(folder, name):
+def _read_run(folder: Path, name: str) -> Run:
     for file in (filenames.CONFIG, filenames.HISTORY):
         if not (folder / file).is_file():
-            raise UserError(f"{folder}: no {file} in it: give the output folder of a run, as train.py leaves it")
+            raise UserError(
+                f"{folder}: no {file} in it: give the output folder of a run of train.py", key=file, place=folder
+            )
     config = load_config(folder / filenames.CONFIG)
     points = read_history(folder / filenames.HISTORY)
     last = next((point for point in reversed(points) if point.split == "val"), None)
@@ -168,8 +181,8 @@ def _read_run(folder, name):
     )
 
 
-def _made_on(file):
-    """What decides numbers or speed beside the config, as settings."""
+def _made_on(file: Path) -> dict[str, Any]:
+    """Return, as settings, the parts of a run's environment that can affect results or speed."""
     noted = _read_json(file, paddle=str, device=str, archive=dict) or {}
     return {
         f"{file.stem}.{name}": value
@@ -178,8 +191,8 @@ def _made_on(file):
     }
 
 
-def _read_json(file, **expected):
-    """Return the object in a file that has keys of the expected types; None where there is no file."""
+def _read_json(file: Path, **expected: type) -> dict[str, Any] | None:
+    """Return the object in a file, None if there is no file; UserError unless it has keys of the expected types."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if all(isinstance(content[key], kind) for key, kind in expected.items()):
@@ -189,14 +202,18 @@ def _read_json(file, **expected):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = repr(error)
-    raise UserError(f"{file}: damaged, or not of this project ({problem}): move it away, or have it written again")
+    raise UserError(
+        f"{file}: damaged, or not of this project ({problem}): move it away, or write it again",
+        key=file.name,
+        place=file,
+    )
 
 
-def _text(value):
-    return str(value).lower() if isinstance(value, bool) else str(value)  # as YAML has it
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)  # as in YAML
 
 
-def _table(head, rows):
+def _table(head: list[str], rows: list[list[str]]) -> str:
     cells = [[" ".join(cell.split()).replace("|", r"\|") for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]

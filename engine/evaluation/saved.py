@@ -1,54 +1,63 @@
-"""Evaluation of saved weights: the numbers in `eval.json`, the figures, the report."""
+"""Evaluating saved weights: the numbers in `eval.json`, the figures, the report."""
 
 import json
 import math
 import time
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 
+from data import Dataset
 from engine import filenames
 from engine.config import build
+from engine.config.options import Config
 from engine.errors import UserError
-from engine.evaluation.report import report as make_report
-from engine.figures import predictions as figures
+from engine.evaluation.report import page
 from engine.figures.curves import as_png, draw_curves
+from engine.figures.predictions import OF_PREDICTIONS
 from engine.history import read_history
-from engine.inference import trained as trained_models
+from engine.inference.trained import Trained, load
 from engine.metrics.evaluate import evaluate
 from engine.system.atomic import replace, writing_into
 from engine.system.device import describe_device
 from engine.system.environment import environment
+from engine.system.precision import MixedPrecision
 
-SECONDS = 3.0  # over which the speed of the model alone is measured
+SECONDS = 3.0  # how long the speed of the model alone is measured
 
 
-def evaluate_weights(weights, config, output, report=False, flip=False):
-    """Measure weights or an export on the validation pictures; write `eval.json`, `predictions.png` into `output`.
+def evaluate_weights(
+    weights: str | Path, config: Config, output: str | Path, report: bool = False, flip: bool = False
+) -> dict[str, Any]:
+    """Evaluate weights or an export on the validation pictures; write `eval.json` and `predictions.png`.
 
     Args:
-        report: write all figures and `report.html` too.
+        output: the folder to write into.
+        report: also write all figures and `report.html`.
         flip: average each picture's probabilities with those of its mirror image.
 
     Returns:
-        what `eval.json` holds: top1 and top5 as fractions, loss, ece (expected calibration error), images,
+        the content of `eval.json`: top1 and top5 as fractions, loss, ece (expected calibration error), images,
         images_per_second (with loading), model_images_per_second (the model alone), device, runtime, weights, split,
-        flip;
-        per_class (precision, recall, f1, images) and confusion_matrix (true classes down, predicted across), in the
-        order of classes; provenance.
+        flip, classes, per_class (precision, recall, f1, images), confusion_matrix (true classes down, predicted
+        across), provenance.
 
     Raises:
-        UserError: device, data, weights or output folder cannot be used.
+        DataError: the data cannot be used.
+        UserError: the device, the weights or the output folder cannot be used.
     """
-    trained = trained_models.load(weights, config)
+    trained = load(weights, config)
     dataset = build.build_dataset(config, val_only=True)
     _refuse_other_classes(trained, dataset)
     loader = build.build_val_loader(config, dataset)
     history = trained.weights.parent / filenames.HISTORY
     points = read_history(history) if report and history.exists() else []
     with writing_into(output):
-        pass  # if that fails, better now than after the evaluation
+        pass  # fail before the evaluation, not after it
     model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result.predictions
@@ -72,24 +81,27 @@ def evaluate_weights(weights, config, output, report=False, flip=False):
         "provenance": _provenance(trained, dataset),
     }
     pngs = {
-        name: as_png(figures.OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
-        for name in (figures.OF_PREDICTIONS if report else ["predictions"])
+        name: as_png(OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
+        for name in (OF_PREDICTIONS if report else ["predictions"])
     }
-    contents = {filenames.EVALUATION: json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"}
+    text = json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    contents: dict[str, str | bytes] = {filenames.EVALUATION: text}
     contents |= {filenames.FIGURES[name]: png for name, png in pngs.items()}
     if report:
-        curves = (
-            {filenames.CURVES[name]: as_png(figure) for name, figure in draw_curves(points).items()} if points else {}
-        )
+        drawn = draw_curves(points) if points else {}
+        curves = {filenames.CURVES[name]: as_png(figure) for name, figure in drawn.items()}
         contents |= curves
-        contents[filenames.REPORT] = make_report(measured, config, pngs, curves.values(), trained.weights.parent)
-    with writing_into(output) as output:
-        replace({output / name: partial(_write, content) for name, content in contents.items()})
+        contents[filenames.REPORT] = page(measured, config, pngs, curves.values(), trained.weights.parent)
+    with writing_into(output) as folder:
+        replace({folder / name: partial(_write, content) for name, content in contents.items()})
     return measured
 
 
-def _refuse_other_classes(trained, dataset):
-    """The model's outputs stand for the classes of its training; names noted in another number are not those."""
+def _refuse_other_classes(trained: Trained, dataset: Dataset) -> None:
+    """Raise UserError if the data's classes are not those that the model was trained on.
+
+    If the noted names differ in number, they belong to another run and say nothing.
+    """
     noted = trained.noted_classes
     if noted is None or len(noted) != len(dataset.classes):
         return
@@ -97,32 +109,35 @@ def _refuse_other_classes(trained, dataset):
         if before != now:
             raise UserError(
                 f"data.file: {trained.config.data.file} has other classes than {trained.weights} were trained on: "
-                f"class {i} is {now}, not {before}: give data with those classes"
+                f"class {i} is {now}, not {before}: give data with those classes",
+                key="data.file",
+                value=now,
+                place=trained.config.data.file,
             )
 
 
-def _write(content, path):
+def _write(content: str | bytes, path: Path) -> None:
     if isinstance(content, str):
-        content = content.encode("utf-8", errors="backslashreplace")  # a folder may have a name that cannot be UTF-8
+        content = content.encode("utf-8", errors="backslashreplace")  # the name of a folder may not be valid UTF-8
     path.write_bytes(content)
 
 
 class MirrorAveraged(paddle.nn.Layer):
     """A model whose class probabilities are averaged over a picture and its mirror image.
 
-    pictures [B, 3, H, W] -> float32 [B, classes]: the logarithms of the mean probabilities, which stand in for logits.
+    pictures [B, 3, H, W] -> float32 [B, classes]: the logarithms of the mean probabilities, used as logits.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: paddle.nn.Layer):
         super().__init__()
         self.model = model
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         log_p = [F.log_softmax(self.model(view).astype("float32"), axis=-1) for view in (x, x.flip(axis=-1))]
         return paddle.logsumexp(paddle.stack(log_p), axis=0) - math.log(2)
 
 
-def _provenance(trained, dataset):
+def _provenance(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     return {
         **environment(trained.device),
         "archive_name": trained.config.data.name,
@@ -133,11 +148,11 @@ def _provenance(trained, dataset):
     }
 
 
-def throughput(model, images, precision):
-    """Return pictures a second of the forward pass alone on one batch, after a warm-up, over about `SECONDS`."""
+def throughput(model: paddle.nn.Layer, images: Tensor, precision: MixedPrecision) -> float:
+    """Return the pictures per second of the forward pass alone on one batch, measured for about `SECONDS`."""
     model.eval()
 
-    def forward(times):
+    def forward(times: int) -> float:
         begin = time.perf_counter()
         for _ in range(times):
             logits = model(images)

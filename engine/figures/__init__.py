@@ -1,1 +1,1 @@
-"""Figures: drawn without a screen, from plain values."""
+"""Figures, drawn from plain values and without a screen."""

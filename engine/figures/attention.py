@@ -1,13 +1,16 @@
-"""Figures of attention over a square picture: between regions, inside a region, and down to pixels."""
+"""Figures of attention over a square picture: between regions (RSA), inside a region (LSA), and down to pixels."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from engine.figures.overlays import Panel, draw
+from models.attention_maps import StageAttention
 
-ENCODERS = {
+ENCODERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "first": lambda weights: weights[0],
     "last": lambda weights: weights[-1],
     "mean": lambda weights: weights.mean(axis=0),
@@ -19,25 +22,27 @@ HEADS_IN_A_ROW = 8
 class Place:
     """Where a stage's regions and local tokens lie in a picture, in pixels.
 
-    region: (row, column) of the chosen region in the stage's grid.
-    edges: numpy [regions on a side + 1]: where regions begin and end, from the top as from the left.
-    token: the side of a local token.
+    Attributes:
+        region: (row, column) of the chosen region in the stage's grid.
+        edges: [regions per side + 1]: where regions begin and end, both from the top and from the left.
+        token: the side of a local token.
     """
 
-    region: tuple
+    region: tuple[int, int]
     edges: np.ndarray
     token: int
 
-    def box(self):
-        """Return the edges (y, x) of the region alone, two each."""
+    def box(self) -> list[np.ndarray]:
+        """Return the edges (y, x) of the chosen region, each [2]."""
         return [self.edges[i : i + 2] for i in self.region]
 
 
-def places(maps, region, patch, side):
-    """Follow a region of the first stage to the regions of later ones that contain it: -> a Place a stage.
+def places(maps: Sequence[StageAttention], region: tuple[int, int], patch: int, side: int) -> list[Place]:
+    """Follow a region of the first stage to the regions of later stages that contain it; return a Place per stage.
 
     Args:
-        maps: a StageAttention a stage, of a picture of side x side pixels.
+        maps: the attention of each stage, over a picture of side x side pixels.
+        region: (row, column) in the grid of the first stage.
         patch: the side of a regional token's patch in pixels.
     """
     found, count, token = [], maps[0].grid[0], patch // maps[0].ws
@@ -51,13 +56,22 @@ def places(maps, region, patch, side):
     return found
 
 
-def rsa_figure(picture, side, maps, where, encoder, heads, title):
+def rsa_figure(
+    picture: np.ndarray,
+    side: int,
+    maps: Sequence[StageAttention],
+    where: Sequence[Place],
+    encoder: str,
+    heads: bool,
+    title: str,
+) -> Figure:
     """Draw what a region attends to among the regions of each stage.
 
     Args:
         picture: uint8 [h, w, 3], drawn over side x side, the pixels that the model saw.
-        maps, where: a StageAttention and a Place a stage; of B pictures the first is drawn.
-        encoder: a key of ENCODERS; heads: a panel for each head instead of their mean.
+        maps, where: the attention and the Place of each stage. Of B pictures the first one is drawn.
+        encoder: a key of ENCODERS.
+        heads: draw a panel per head instead of their mean.
     """
     stages = []
     for i, (stage, place) in enumerate(zip(maps, where, strict=True), start=1):
@@ -71,12 +85,22 @@ def rsa_figure(picture, side, maps, where, encoder, heads, title):
     return draw(picture, side, rows, title)
 
 
-def lsa_figure(picture, side, maps, where, encoder, heads, title):
-    """Draw what the regional token and the mean local token attend to in a region's window of each stage.
+def lsa_figure(
+    picture: np.ndarray,
+    side: int,
+    maps: Sequence[StageAttention],
+    where: Sequence[Place],
+    encoder: str,
+    heads: bool,
+    title: str,
+) -> Figure:
+    """Draw what the regional token and the mean local token attend to in a region's window, for each stage.
 
-    Arguments as `rsa_figure` has them. What is grey in a window is padding.
+    The arguments are those of `rsa_figure`. Padding is gray.
     """
-    windows, regional, local = [], [], []
+    windows: list[Panel] = []
+    regional: list[list[Panel]] = []
+    local: list[list[Panel]] = []
     for i, (stage, place) in enumerate(zip(maps, where, strict=True), start=1):
         ws, weights = stage.ws, ENCODERS[encoder](stage.local)[0, np.ravel_multi_index(place.region, stage.grid)]
         in_rows, in_columns = (ws * r + np.arange(ws) < n for r, n in zip(place.region, stage.size, strict=True))
@@ -95,34 +119,35 @@ def lsa_figure(picture, side, maps, where, encoder, heads, title):
     return draw(picture, side, rows, title)
 
 
-def rollout_figure(picture, side, rollouts, where, title):
-    """Draw which pixels the mean regional token draws on at each stage's end, and below it a chosen region's.
+def rollout_figure(
+    picture: np.ndarray, side: int, rollouts: Sequence[np.ndarray], where: Sequence[Place], title: str
+) -> Figure:
+    """Draw which pixels regional tokens draw on at the end of each stage: their mean, and below it the chosen region.
 
     Args:
-        picture, side, where: as `rsa_figure` has them.
-        rollouts: numpy [R, side, side] a stage, what `rollout` returns for one picture.
+        picture, side, where: as in `rsa_figure`.
+        rollouts: [R, side, side] per stage, as `rollout` returns it for one picture.
     """
     mean, chosen, edges = [Panel("picture")], [Panel("region", box=where[0].box())], [np.arange(side + 1)] * 2
     for i, (shares, place) in enumerate(zip(rollouts, where, strict=True), start=1):
         region = np.ravel_multi_index(place.region, [len(place.edges) - 1] * 2)
-        of_mean, of_region = shares.mean(axis=0), shares[region]
-        mean.append(_rollout_panel(f"stage {i}: mean region", of_mean, edges))
-        chosen.append(replace(_rollout_panel(f"stage {i}: the region", of_region, edges), box=place.box()))
+        mean.append(_rollout_panel(f"stage {i}: mean region", shares.mean(axis=0), edges))
+        chosen.append(replace(_rollout_panel(f"stage {i}: the region", shares[region], edges), box=place.box()))
     return draw(picture, side, [mean, chosen], title)
 
 
-def _rollout_panel(name, shares, edges):
+def _rollout_panel(name: str, shares: np.ndarray, edges: Sequence[np.ndarray]) -> Panel:
     lost = 1 - shares.sum()
     if lost > 0.005:
         name += f",\n{100 * lost:.0f} % on padding"
-    times = shares * shares.size  # of an even share
+    times = shares * shares.size  # in multiples of an even share
     return Panel(name, values=times, edges=edges, top=times.max(), unit="times")
 
 
-def _fill(panel, weights, heads, to_regional=None):
-    """Return a panel for each head of weights [heads, rows, columns], on one scale, or one panel for their mean.
+def _fill(panel: Panel, weights: np.ndarray, heads: bool, to_regional: np.ndarray | None = None) -> list[Panel]:
+    """Return a panel per head of weights [heads, rows, columns], all on one scale, or one panel for their mean.
 
-    `to_regional` [heads]: what goes to the regional token besides.
+    to_regional: [heads], the share of attention on the regional token, for the titles.
     """
     if not heads:
         mean = weights.mean(axis=0)
@@ -136,5 +161,5 @@ def _fill(panel, weights, heads, to_regional=None):
     ]
 
 
-def _in_rows(groups):
+def _in_rows(groups: Iterable[list[Panel]]) -> list[list[Panel]]:
     return [group[i : i + HEADS_IN_A_ROW] for group in groups for i in range(0, len(group), HEADS_IN_A_ROW)]

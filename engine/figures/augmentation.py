@@ -1,45 +1,49 @@
-"""Figures of the training augmentation: one picture over the epochs of a run; pictures under all appliers."""
+"""Figures of the training augmentation: one picture over the epochs of a run, or some pictures under all appliers."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import paddle
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from data import augment, randaugment, unnormalise
+from data import Dataset, augment, randaugment, unnormalise
 from engine.config import build
+from engine.config.options import Config
 from engine.figures.predictions import short
 
 COLUMNS = 4
 
 
-def training_pictures(config, dataset):
-    """Return what a training run of the config reads its pictures from: (epoch, index) -> (picture, label).
+def training_pictures(config: Config, dataset: Dataset) -> Any:
+    """Return the pictures of a training run of the config: (epoch, index) -> (picture, label).
 
-    How large its batches are and who makes them changes no picture, so that a few pictures will do, too.
+    Batch size and workers do not affect them, so this uses the smallest and none.
     """
     alone = dataclasses.replace(config.data, batch_size=1, num_workers=0)
     return build.build_train_loader(dataclasses.replace(config, data=alone), dataset).dataset
 
 
-def draw_epochs(config, dataset, index, epochs):
-    """Draw a training picture, untouched, and then as each of the first `epochs` epochs of a run sees it.
+def draw_epochs(config: Config, dataset: Dataset, index: int, epochs: int) -> Figure:
+    """Draw a training picture untouched, and then as each of the first `epochs` epochs of a run sees it.
 
-    Under `fast` each has its parameters below it; `host` draws them inside paddle.vision, which does not tell, but for
-    RandAugment and erasing.
+    The parameters of the augmentation stand below. The `host` pipeline draws its own inside paddle.vision, where they
+    are not accessible, so only those of RandAugment and random erasing are shown.
     """
     pictures, split = training_pictures(config, dataset), dataset.train
-    tells = config.data.pipeline == "fast"
+    known = config.data.pipeline == "fast"
     images, texts = [split.images[index]], [""]
     for epoch in range(epochs):
         images.append(unnormalise(pictures[epoch, index][0][None])[0])
         lines = describe_operations(pictures.operations(epoch)[index])
-        lines += [describe(pictures.params(epoch)[[index]])] if tells else []
+        lines += [describe(pictures.params(epoch)[[index]])] if known else []
         texts.append("\n".join(lines + describe_box(pictures.boxes(epoch)[index])))
-    rows, lines = -(-len(images) // COLUMNS), max(len(text.splitlines()) for text in texts)
-    figure = Figure(figsize=(2 * COLUMNS, (2.2 + 0.85 / 6 * lines) * rows + 0.4), dpi=100, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08)
-    note = "" if tells else f"\nits {'other ' * any(texts)}parameters are drawn inside paddle.vision and not known"
+    rows, height = -(-len(images) // COLUMNS), max(len(text.splitlines()) for text in texts)
+    layout = ConstrainedLayoutEngine(h_pad=0.08)
+    figure = Figure(figsize=(2 * COLUMNS, (2.2 + 0.85 / 6 * height) * rows + 0.4), dpi=100, layout=layout)
+    note = "" if known else f"\nits {'other ' * any(texts)}parameters are drawn inside paddle.vision and not known"
     what = f"{split.name}, picture {index}, seed {config.train.seed}, pipeline {config.data.pipeline}{note}"
     figure.suptitle(what, fontsize=9)
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
@@ -52,11 +56,12 @@ def draw_epochs(config, dataset, index, epochs):
     return figure
 
 
-def draw_appliers(config, dataset, count):
-    """Draw the first training pictures, a row each: untouched with parameters, then as each applier makes them."""
+def draw_appliers(config: Config, dataset: Dataset, count: int) -> Figure:
+    """Draw the first training pictures, one per row: untouched with its parameters, then as each applier makes it."""
     images, labels = dataset.train.images[:count], dataset.train.labels[:count]
     size, rng = config.data.image_size, np.random.default_rng(config.train.seed)
-    params = augment.sample(rng, len(images), *images.shape[1:3], build.build_augmentation(config))
+    _, height, width, _ = images.shape
+    params = augment.sample(rng, len(images), height, width, build.build_augmentation(config))
     made = {
         "paddle.vision": augment.apply_vision(images, params, size),
         "apply_cv2": augment.apply_cv2(images, params, size),
@@ -78,8 +83,8 @@ def draw_appliers(config, dataset, count):
     return figure
 
 
-def describe(params):
-    """Tell one picture's parameters in a few lines, jitter in the order in which it happens."""
+def describe(params: augment.Params) -> str:
+    """Return one picture's parameters as lines of text, jitter in the order in which it is applied."""
     top, left, height, width = params.box[0]
     jitter = [
         f"{('brightness', 'contrast', 'saturation')[kind]} {params.factor[0, kind]:.2f}" for kind in params.order[0]
@@ -94,12 +99,12 @@ def describe(params):
     )
 
 
-def describe_operations(operations):
-    """Tell one picture's operations of RandAugment, a line each."""
+def describe_operations(operations: Iterable[tuple[int, int]]) -> list[str]:
+    """Return one picture's operations of RandAugment, one line each."""
     return [f"{randaugment.NAMES[operation]} {'+' if sign > 0 else '-'}" for operation, sign in operations]
 
 
-def describe_box(box):
-    """Tell what is erased of one picture, in a line if anything is."""
+def describe_box(box: Iterable[int]) -> list[str]:
+    """Return a line about the part of one picture that is erased, none if nothing is."""
     top, left, height, width = box
     return [f"erased {height} x {width} at {top}, {left}"] if height else []

@@ -1,10 +1,12 @@
-"""Figures without a screen: learning curves."""
+"""Learning curves, and how figures become pictures and PNGs."""
 
 import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,18 +14,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from engine import filenames
-from engine.history import last_of_each_epoch
+from engine.history import Point, last_of_each_epoch
 from engine.system import atomic
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # or its first start tells of fonts
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # silences a note about fonts at its first start
 
 CURVES = {"loss": "CE Loss", "top1": "Accuracy"}
 COLOURS = {"train": "red", "val": "cyan"}
 NAMES = {"train": "train", "val": "validation"}
 
 
-def plot_curves(points, folder):
-    """Draw the curves of a history's points; return the PNGs written into `folder`, each whole or not at all."""
+def plot_curves(points: Sequence[Point], folder: str | Path) -> list[Path]:
+    """Draw the learning curves of a history as PNGs in a folder; return the files, each whole."""
     drawn = {
         Path(folder) / filenames.CURVES[quantity]: as_png(figure) for quantity, figure in draw_curves(points).items()
     }
@@ -31,19 +33,19 @@ def plot_curves(points, folder):
     return list(drawn)
 
 
-def draw_curves(points):
-    """Draw loss and accuracy over steps and epochs from a history's points: -> a figure for each, by its name."""
+def draw_curves(points: Sequence[Point]) -> dict[str, Figure]:
+    """Draw loss and accuracy of a history over steps and epochs; return the figures by the history's column."""
     figures = {}
     for quantity, title in CURVES.items():
         figure = figures[quantity] = Figure(figsize=(8, 5), dpi=120, layout="constrained")
         axes = figure.add_subplot()
         for split, colour in COLOURS.items():
-            of_split = [point for point in points if point.split == split]
+            shown = [point for point in points if point.split == split]
             if quantity == "top1":
-                of_split = last_of_each_epoch(of_split)
+                shown = last_of_each_epoch(shown)
             axes.plot(
-                [point.step for point in of_split],
-                [getattr(point, quantity) for point in of_split],
+                [point.step for point in shown],
+                [getattr(point, quantity) for point in shown],
                 color=colour,
                 linewidth=1 if split == "train" else 2,
                 marker="o" if split == "val" else None,
@@ -57,8 +59,8 @@ def draw_curves(points):
     return figures
 
 
-def _add_epochs(axes, points):
-    """A second x axis in epochs: validation points lie where an epoch ends."""
+def _add_epochs(axes: Any, points: Sequence[Point]) -> None:
+    """Add a second x axis in epochs. The points of validation mark where epochs end."""
     ends = [point for point in points if point.split == "val"]
     if ends:
         steps = ends[0].step / ends[0].epoch
@@ -67,7 +69,7 @@ def _add_epochs(axes, points):
         top.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
 
 
-def as_image(figure):
+def as_image(figure: Figure) -> np.ndarray:
     """Render a figure: -> uint8 [H, W, 3]."""
     canvas = FigureCanvasAgg(figure)
     with _any_letters():
@@ -75,17 +77,17 @@ def as_image(figure):
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
-def as_png(figure, **how):
-    """Render a figure, `how` as matplotlib's `savefig` takes it: -> the bytes of a PNG."""
+def as_png(figure: Figure, **options: Any) -> bytes:
+    """Render a figure as a PNG, with options of matplotlib's `savefig`."""
     stream = io.BytesIO()
     with _any_letters():
-        figure.savefig(stream, format="png", **how)
+        figure.savefig(stream, format="png", **options)
     return stream.getvalue()
 
 
 @contextlib.contextmanager
-def _any_letters():
-    """Within this context nothing is said of letters in names that matplotlib's font has not."""
+def _any_letters() -> Iterator[None]:
+    """Silence matplotlib's warnings about letters that its font lacks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield

@@ -1,6 +1,8 @@
-"""Figures of what a model makes of pictures: grids, confusion matrix, quality of each class, reliability."""
+"""Figures of predictions: grids, confusion matrix, quality per class, reliability diagram."""
 
 import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -8,24 +10,26 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from engine.metrics.quality import Predictions
+
 GRID = 18  # pictures in a grid, as in the notebook
-LARGE, NAMED = 25, 120  # classes at most that an axis has room to name: as large as the rest, and at all
-OVER_PICTURE = 14  # the width of a class's name beside "(true: )" or a percentage
+LARGE, NAMED = 25, 120  # the most classes that an axis can name in letters of normal size, and in small ones
+OVER_PICTURE = 14  # the width of a class name that leaves room for "(true: )" or a percentage
 # Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
 
-# After matplotlib's own font those that are installed, for the letters that it has not.
+# Installed fonts supply the letters that matplotlib's own font lacks.
 _installed = font_manager.get_font_names()
 matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CJK if name in _installed)]
 
 
-def width(text):
-    """Return how wide a text is in letters; those of Chinese, Japanese and Korean are as wide as two."""
+def width(text: str) -> int:
+    """Return the width of a text in letters. Chinese, Japanese and Korean ones count as two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def short(name, most=20):
-    """Return a name so that it fits over a picture, `most` wide: the middle of a wider one is left out."""
+def short(name: str, most: int = 20) -> str:
+    """Return a name that is at most `most` wide; a wider one loses its middle."""
     if width(name) <= most:
         return name
     head = tail = name
@@ -36,8 +40,13 @@ def short(name, most=20):
     return f"{head}…{tail}"
 
 
-def picture_grid(images, titles, correct=None, columns=6):
-    """Draw pictures, uint8 [N, H, W, 3], with a title over each; `correct` marks right ones green, wrong ones red."""
+def picture_grid(
+    images: np.ndarray | Sequence[np.ndarray],
+    titles: Sequence[str],
+    correct: np.ndarray | None = None,
+    columns: int = 6,
+) -> Figure:
+    """Draw pictures, uint8 [N, H, W, 3], each under a title: green if `correct`, red if not."""
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -49,16 +58,16 @@ def picture_grid(images, titles, correct=None, columns=6):
     return figure
 
 
-def prediction_grid(predictions, images, classes):
-    """Draw the first pictures with predicted and true class over each, green where they agree and red where not."""
+def prediction_grid(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw the first pictures, each under its predicted and true class: green if they agree, red if not."""
     first = range(min(GRID, len(images)))
     classes = [short(name, OVER_PICTURE) for name in classes]
     titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
     return picture_grid(images[: len(first)], titles, predictions.correct)
 
 
-def mistakes_grid(predictions, images, classes):
-    """Draw the pictures that were taken for something else with the highest probability, which is given."""
+def mistakes_grid(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw the misclassified pictures of the highest confidence, each under its predicted and true class."""
     wrong, classes = predictions.mistakes(GRID), [short(name, OVER_PICTURE) for name in classes]
     titles = [
         f"{classes[predictions.predicted[i]]} {predictions.confidence[i]:.1%}\n(true: {classes[predictions.labels[i]]})"
@@ -71,18 +80,18 @@ def mistakes_grid(predictions, images, classes):
     return figure
 
 
-def confusion_matrix(predictions, images, classes):
-    """Draw the confusion matrix: as colour the share of the true class's pictures, and of few classes the counts."""
+def confusion_matrix(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw the confusion matrix: the share of the true class as color, and for few classes also the counts."""
     counts, names = predictions.confusion(), [short(name) for name in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(classes) <= LARGE
     side = 3 + 0.45 * min(len(classes), LARGE)
     figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
     if len(classes) <= NAMED:
-        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if few else {"rotation": 90}
         axes.set_xticks(range(len(names)), names, parse_math=False, **turned, **_size(classes))
         axes.set_yticks(range(len(names)), names, parse_math=False, **_size(classes))
     else:
@@ -96,20 +105,20 @@ def confusion_matrix(predictions, images, classes):
     return figure
 
 
-def class_quality(predictions, images, classes):
-    """Draw precision, recall and F1 of each class, the worst F1 at the bottom, or of too many classes the worst.
+def class_quality(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw precision, recall and F1 per class, the worst F1 at the bottom. Of too many classes, draw only the worst.
 
-    A class without pictures has a dash in their place, at the top.
+    A class without pictures stands at the top, with a dash instead of numbers.
     """
-    of_each, title = predictions.per_class(), "Each class"
-    order = sorted(range(len(classes)), key=lambda i: (not of_each[i].images, of_each[i].f1))
+    quality, title = predictions.per_class(), "Each class"
+    order = sorted(range(len(classes)), key=lambda i: (not quality[i].images, quality[i].f1))
     if len(classes) > NAMED:
         order, title = order[:LARGE], f"The {LARGE} of {len(classes)} classes with the worst F1"
-    names, measured = [short(classes[i]) for i in order], [of_each[i] for i in order if of_each[i].images]
+    names, measured = [short(classes[i]) for i in order], [quality[i] for i in order if quality[i].images]
     figure = Figure(figsize=(8, 1.5 + _height(len(order))), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     rows, marker = np.arange(len(measured)), 5 if len(order) <= LARGE else 3
-    axes.barh(rows, [quality.f1 for quality in measured], color="lightsteelblue", label="F1")
+    axes.barh(rows, [x.f1 for x in measured], color="lightsteelblue", label="F1")
     axes.plot([x.precision for x in measured], rows, "o", color="tab:blue", markersize=marker, label="precision")
     axes.plot([x.recall for x in measured], rows, "D", color="tab:orange", markersize=marker, label="recall")
     for row in range(len(measured), len(order)):
@@ -122,18 +131,18 @@ def class_quality(predictions, images, classes):
     return figure
 
 
-def reliability_diagram(predictions, images, classes):
-    """Draw accuracy against confidence, and below it how many pictures lie where."""
+def reliability_diagram(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw the reliability diagram: accuracy over confidence, and below it the number of pictures per bin."""
     calibration = predictions.calibration()
     bins = len(calibration.images)
     middles, some = (np.arange(bins) + 0.5) / bins, calibration.images > 0
     figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="as confident as right")
+    top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect calibration")
     top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
     top.plot(calibration.confidence[some], calibration.accuracy[some], "o", color="tab:blue", label="mean confidence")
     top.set(
-        title=f"Reliability: expected calibration error {calibration.error:.2%}",
+        title=f"Reliability diagram: expected calibration error {calibration.error:.2%}",
         ylabel="accuracy",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -149,7 +158,7 @@ def reliability_diagram(predictions, images, classes):
 
 
 # Each is drawn from (predictions, images uint8 [N, h, w, 3], names of the classes).
-OF_PREDICTIONS = {
+OF_PREDICTIONS: dict[str, Callable[[Predictions, np.ndarray, Sequence[str]], Figure]] = {
     "predictions": prediction_grid,
     "class_quality": class_quality,
     "confusion_matrix": confusion_matrix,
@@ -159,10 +168,10 @@ OF_PREDICTIONS = {
 ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
 
 
-def _height(classes):
-    """Inches for a row a class, enough to name it."""
+def _height(classes: int) -> float:
+    """Return the inches that one row per class needs."""
     return 0.3 * min(classes, LARGE) + 0.06 * (classes - min(classes, LARGE))
 
 
-def _size(classes):
+def _size(classes: Sequence[Any]) -> dict[str, int]:
     return {} if len(classes) <= LARGE else {"fontsize": 6}

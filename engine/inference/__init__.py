@@ -1,1 +1,1 @@
-"""Trained models in use: exports, predictions, attention."""
+"""Trained models at work: predictions, attention maps, exports."""

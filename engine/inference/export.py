@@ -1,4 +1,4 @@
-"""A trained model as a program that needs no code of this project: Paddle's own, or ONNX."""
+"""Exporting a trained model as a program that needs no code of this project: Paddle's own format, or ONNX."""
 
 import dataclasses
 import json
@@ -6,84 +6,105 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
 from data.host import MEAN, STD
 from engine import filenames
 from engine.config import build
 from engine.config.load import dump_config
-from engine.config.options import AmpConfig
+from engine.config.options import AmpConfig, Config
 from engine.errors import UserError
-from engine.inference import program as exported, trained as trained_models
+from engine.inference import program
+from engine.inference.trained import Trained, load
 from engine.system import atomic
 from engine.system.environment import environment
 from models.static import make_static
 
 FORMATS = tuple(filenames.EXPORTED_WEIGHTS)
 INPUT, OUTPUT = "images", "logits"
-FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # that logits may be from the model's on a CPU, as a share of the largest
-ON_A_GPU = 1e-3  # there, products of matrices are TF32 where it has that
+# How far an export's logits may be from the model's, as a share of the largest logit.
+FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # on a CPU, by format
+ON_A_GPU = 1e-3  # matrix products use TF32 on GPUs that support it
 BATCHES = (1, 7)
-OPSET = 17  # the first with layer norm as one operator
+OPSET = 17  # the first one with layer normalization as an operator
 
 
-def export(weights, config, format, output):
-    """Export a trained model, check that the export computes what the model does, and put it into a folder.
+def export(weights: str | Path, config: Config, format: str, output: str | Path) -> tuple[list[Path], list[str]]:
+    """Export a trained model into a folder, after checking that the export computes the model's logits.
 
     Args:
-        weights: a `.pdparams` file; config: that of its run.
+        weights: a `.pdparams` file.
+        config: the config of its run.
         format: one of `FORMATS`.
-        output: the folder; an export of the same format in it is replaced.
+        output: the folder. An export of the same format in it is replaced.
 
     Returns:
-        (the files written, lines to tell).
+        (the files written, lines for the log).
 
     Raises:
-        UserError: weights, device or folder cannot be used, what converts or runs ONNX is not installed, or the
-            export computes something else than the model.
+        UserError: weights, device or folder cannot be used, a package that ONNX needs is not installed, or the
+            export's logits differ from the model's.
     """
-    if exported.is_export(Path(weights)):
-        raise UserError(f"--weights {weights}: an export already: give the .pdparams file that it was made of")
+    if program.is_export(Path(weights)):
+        raise UserError(
+            f"--weights {weights}: already an export: give the .pdparams file that it was made from",
+            key="--weights",
+            value=str(weights),
+            place=weights,
+        )
     if format == "onnx":
-        exported.check_installed(*exported.FOR_ONNX)
+        program.check_installed(*program.FOR_ONNX)
     before = _files_to_replace(Path(output), format)
     config = dataclasses.replace(config, amp=AmpConfig())  # an export computes in float32
-    trained = trained_models.load(weights, config)
+    trained = load(weights, config)
     images, logits = _example(trained)
-    with atomic.writing_into(output) as output, tempfile.TemporaryDirectory() as made:
-        made = Path(made)
+    with atomic.writing_into(output) as folder, tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary)
         _write(trained, format, made)
         (made / filenames.CONFIG).write_text(dump_config(dataclasses.replace(config, device="auto")), encoding="utf-8")
-        description, told = _describe(trained, format, made)
+        description, lines = _describe(trained, format, made)
         (made / filenames.DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        device = "cpu" if format == "onnx" else trained.device  # an onnxruntime for GPUs need not be there
-        layer = exported.Exported(made, description, device)
-        told.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
-        return _put(made, output, before), told
+        device = "cpu" if format == "onnx" else trained.device  # onnxruntime may be installed without GPU support
+        layer = program.Exported(made, description, device)
+        lines.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
+        return _put(made, folder, before), lines
 
 
-def _files_to_replace(folder, format):
-    """Return the names of the files of an export that a folder has; UserError if what it has is something else."""
+def _files_to_replace(folder: Path, format: str) -> list[str]:
+    """Return the names of the files of the export in a folder; UserError if the folder holds anything else."""
     if not (folder / filenames.DESCRIPTION).exists():
         for name in (filenames.CONFIG, *filenames.PADDLE_PROGRAMS, *filenames.EXPORTED_WEIGHTS.values()):
             if (folder / name).exists():
-                raise UserError(f"--output {folder}: has a {name} that is of no export: choose another folder")
+                raise UserError(
+                    f"--output {folder}: its {name} does not belong to an export: choose another folder",
+                    key="--output",
+                    value=name,
+                    place=folder,
+                )
         return []
     try:
-        before = exported.read(folder)
-    except UserError:  # damaged, and so to be replaced
+        before = program.read(folder)
+    except UserError:  # damaged: replace it
         return []
     if before["format"] != format:
-        raise UserError(f"--output {folder}: has an export as {before['format']}: choose another folder")
+        raise UserError(
+            f"--output {folder}: holds an export in the format {before['format']}: choose another folder",
+            key="--output",
+            value=before["format"],
+            place=folder,
+        )
     return list(before["files"])
 
 
-def _example(trained):
-    """Return pictures as evaluation makes them, and their logits: of noise, for a model computes the same of any."""
+def _example(trained: Trained) -> tuple[Tensor, np.ndarray]:
+    """Return pictures of noise, prepared as for evaluation, and their logits."""
     side = build.side(trained.config)
     pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), np.uint8)
     images = trained.normalised(pictures)
@@ -91,29 +112,35 @@ def _example(trained):
         return images, trained.check(trained.model(images).numpy())
 
 
-def _compare(layer, images, logits, allowed):
-    """Say how far an export's logits are from the model's; UserError if further than the allowed share of them."""
+def _compare(layer: program.Exported, images: Tensor, logits: np.ndarray, allowed: float) -> str:
+    """Report how far an export's logits are from the model's.
+
+    Raises:
+        UserError: further than the allowed share of the largest.
+    """
     difference = max(float(np.abs(layer(images[:n]).numpy() - logits[:n]).max()) for n in BATCHES)
     largest = float(np.abs(logits).max())
     if not difference <= allowed * largest:
         raise UserError(
-            f"not exported: the model's logits go up to {largest:.2g}, and the export's are {difference:.1e} from "
-            f"them, more than {allowed:.0e} of that: a fault of the conversion"
+            f"not exported: the model's logits go up to {largest:.2g}, and the export's differ from them by "
+            f"{difference:.1e}, more than {allowed:.0e} of that: the conversion is faulty",
+            key=OUTPUT,
+            value=difference,
         )
     return f"compared with the model: logits differ by at most {difference:.1e}, the largest is {largest:.2g}"
 
 
-def _put(made, output, before):
-    """Put an export's files into their folder, and remove those of the one before; return them."""
-    # The description first: what a kill leaves of the two is then known as an export's, and as damaged.
-    made = sorted(made.iterdir(), key=lambda file: (file.name != filenames.DESCRIPTION, file.name))
-    atomic.replace({output / file.name: partial(shutil.copyfile, file) for file in made})
-    for name in set(before) - {file.name for file in made}:  # another Paddle's program has another name
+def _put(made: Path, output: Path, before: list[str]) -> list[Path]:
+    """Move an export's files into their folder, and remove what only the previous export had; return the files."""
+    # The description first: if the process is killed in between, the folder is recognized as a damaged export.
+    files = sorted(made.iterdir(), key=lambda file: (file.name != filenames.DESCRIPTION, file.name))
+    atomic.replace({output / file.name: partial(shutil.copyfile, file) for file in files})
+    for name in set(before) - {file.name for file in files}:  # programs of Paddle 2.6 and 3.x have different names
         (output / name).unlink(missing_ok=True)
-    return [output / file.name for file in made]
+    return [output / file.name for file in files]
 
 
-def _write(trained, format, folder):
+def _write(trained: Trained, format: str, folder: Path) -> None:
     """Write the program of a trained model."""
     make_static(trained.model, trained.config.data.image_size)
     paddle.jit.save(trained.model, str(folder / filenames.PROGRAM))
@@ -121,31 +148,29 @@ def _write(trained, format, folder):
         _convert(folder)
 
 
-def _convert(folder):
-    """Convert Paddle's program in a folder to ONNX, which stays alone there.
+def _convert(folder: Path) -> None:
+    """Replace Paddle's program in a folder by its conversion to ONNX.
 
-    In a process of its own, for the converter may abort where it meets an operator that it does not know.
+    The converter gets a process of its own, because it may abort at an operator that it does not know.
     """
     import onnx
 
     old = paddle.__version__.startswith("2.")
-    program, result = filenames.PADDLE_PROGRAMS[old], filenames.EXPORTED_WEIGHTS["onnx"]
-    arguments = [
-        "--model_dir",
-        ".",
-        "--model_filename",
-        program,
-        "--params_filename",
-        filenames.EXPORTED_WEIGHTS["paddle"],
-    ]
+    result = filenames.EXPORTED_WEIGHTS["onnx"]
+    arguments = ["--model_dir", ".", "--model_filename", filenames.PADDLE_PROGRAMS[old]]
+    arguments += ["--params_filename", filenames.EXPORTED_WEIGHTS["paddle"]]
     arguments += ["--save_file", result, "--opset_version", str(OPSET)]
-    # The tools of paddle2onnx 2 would install packages at this moment; onnxruntime optimises when it loads.
+    # The optimizer of paddle2onnx 2 would install packages here; onnxruntime optimizes when it loads a model.
     arguments += [] if old else ["--optimize_tool", "None"]
     command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode or not atomic.size(folder / result):
         last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), f"status {done.returncode}")
-        raise UserError(f"--format onnx: paddle2onnx failed ({last}): is it the one that is needed? {exported.INSTALL}")
+        raise UserError(
+            f"--format onnx: paddle2onnx failed ({last}): check its version: {program.INSTALL}",
+            key="--format",
+            value="onnx",
+        )
     for file in set(folder.iterdir()) - {folder / result}:
         file.unlink()
     model = onnx.load(folder / result)
@@ -154,15 +179,15 @@ def _convert(folder):
     onnx.save(model, folder / result)
 
 
-def _pad_with_zeros(graph):
-    """Have padding add zeros, as it does without a value: that of paddle2onnx 2.1.0 is whatever lies in its memory."""
+def _pad_with_zeros(graph: Any) -> None:
+    """Drop the value of each Pad node, so that it pads with zeros: paddle2onnx 2.1.0 takes it from stray memory."""
     for node in graph.node:
         if node.op_type == "Pad":
             del node.input[2:]
 
 
-def _name_ends(graph):
-    """Name the output and the axis of pictures; drop the constants that nothing reads, of which onnxruntime warns."""
+def _name_ends(graph: Any) -> None:
+    """Name the output and the batch axis; drop unused nodes and constants, about which onnxruntime would warn."""
     (result,) = graph.output
     for node in graph.node:
         node.output[:] = [OUTPUT if name == result.name else name for name in node.output]
@@ -170,14 +195,19 @@ def _name_ends(graph):
     for end in (*graph.input, result):
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
     read = {OUTPUT, *(name for node in graph.node for name in node.input)}
-    for things, names in ((graph.node, lambda node: node.output), (graph.initializer, lambda x: [x.name])):
-        kept = [thing for thing in things if read.intersection(names(thing))]
-        del things[:]
-        things.extend(kept)
+    _keep(graph.node, lambda node: bool(read.intersection(node.output)))
+    _keep(graph.initializer, lambda constant: constant.name in read)
 
 
-def _describe(trained, format, folder):
-    """Return what `preprocessing.json` says (what the program takes, gives back and is of), and lines to tell."""
+def _keep(items: Any, wanted: Callable[[Any], bool]) -> None:
+    """Remove the items of a protobuf list that are not wanted."""
+    kept = [item for item in items if wanted(item)]
+    del items[:]
+    items.extend(kept)
+
+
+def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of `preprocessing.json` (inputs, outputs and origin of the program), and lines for the log."""
     config, side, size = trained.config, build.side(trained.config), trained.config.data.image_size
     (classes, unknown), count = trained.class_names(), config.model.num_classes
     return {
@@ -187,7 +217,7 @@ def _describe(trained, format, folder):
         "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
         "output": {"name": OUTPUT, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
         "preprocessing": [
-            "RGB, 8 bits a channel, turned as EXIF data says, transparency over white",
+            "RGB, 8 bits per channel, turned as EXIF data says, transparency over white",
             f"the middle square, reduced by area to {side} x {side} (cv2.INTER_AREA; a smaller one by INTER_LINEAR)",
             f"resized to {size} x {size} (cv2.INTER_LINEAR)",
             "divided by 255, minus mean, divided by std, channel by channel",

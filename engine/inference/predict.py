@@ -1,29 +1,34 @@
-"""What a trained model takes pictures for, told to people and to programs."""
+"""Classifying pictures with a trained model; the results as lines, as JSON and as a grid."""
 
 import itertools
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from data.pictures import PictureError
 from engine import filenames
-from engine.figures import curves, predictions as figures
+from engine.figures.curves import as_png
+from engine.figures.predictions import picture_grid, short, width
+from engine.inference.trained import Trained
 from engine.system import atomic
 
-BATCH = 64  # pictures that are read, and go through the model, at a time
-DRAWN = 36  # pictures in the grid at most
-COLUMN = 40  # letters up to which the lines' column of names grows
+BATCH = 64  # pictures read and classified together
+DRAWN = 36  # the most pictures in a grid
+COLUMN = 40  # the widest column of names, in letters
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture, as the model was given it, and its likeliest classes, the first one first."""
+    """A picture, as the model was given it, and its likeliest classes, the most likely first."""
 
     picture: str
     image: np.ndarray  # uint8 [side, side, 3]
-    top: list[dict]  # of {"class": its name, "index": among the model's outputs, "probability"}
+    top: list[dict[str, Any]]  # {"class": its name, "index": among the model's outputs, "probability"} for each
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,25 @@ class Skipped:
     error: str
 
 
-def predict(trained, names, classes, top=5):
-    """Yield a `Prediction` or `Skipped` for each picture, in order, with no more than a batch of them in memory.
+def predict(
+    trained: Trained, names: Iterable[str | Path], classes: Sequence[str], top: int = 5
+) -> Iterator[Prediction | Skipped]:
+    """Yield a `Prediction` or `Skipped` for each picture, in order, keeping at most one batch in memory.
 
     Args:
         names: files, or "val:N"; see `Trained.picture`.
         classes: the names of the model's classes.
-        top: so many of the likeliest classes, or all where there are fewer.
+        top: how many of the likeliest classes; all of them if the model has fewer.
 
     Raises:
-        UserError: a picture is of data that cannot be used, or the model does not give numbers.
+        DataError: the data set that a picture belongs to cannot be used.
+        UserError: the model outputs NaN.
     """
-    names = map(str, names)
-    while batch := list(itertools.islice(names, BATCH)):
-        images, skipped, probabilities = {}, {}, {}
+    remaining = map(str, names)
+    while batch := list(itertools.islice(remaining, BATCH)):
+        images: dict[int, np.ndarray] = {}
+        skipped: dict[int, Skipped] = {}
+        probabilities: dict[int, np.ndarray] = {}
         for i, name in enumerate(batch):
             try:
                 images[i] = trained.picture(name)
@@ -63,63 +73,61 @@ def predict(trained, names, classes, top=5):
                 yield Prediction(name, images[i], _likeliest(probabilities[i], classes, top))
 
 
-def as_json(answers, ensure_ascii=True):
-    """Return predictions as one JSON document: what the readable pictures are, and why the others are not read.
+def as_json(answers: Iterable[Prediction | Skipped], ensure_ascii: bool = True) -> str:
+    """Return one JSON document: the predictions, and the reason why each skipped picture could not be read.
 
-    ensure_ascii: write other letters as their escapes, as any terminal can.
+    ensure_ascii: escape all other letters, so that any terminal can print it.
     """
     read = [{"picture": x.picture, "top": x.top} for x in answers if isinstance(x, Prediction)]
     errors = [{"picture": x.picture, "error": x.error} for x in answers if isinstance(x, Skipped)]
     return json.dumps({"predictions": read, "errors": errors}, indent=2, ensure_ascii=ensure_ascii)
 
 
-def columns(names, classes):
-    """Return how wide the columns of pictures and classes have to be."""
-    of_pictures, of_classes = (max(figures.width(printable(str(x))) for x in texts) for texts in (names, classes))
-    return min(COLUMN, of_pictures), of_classes
+def columns(names: Iterable[str | Path], classes: Iterable[str]) -> tuple[int, int]:
+    """Return the widths of the columns of pictures and of classes."""
+    pictures, labels = (max(width(printable(str(x))) for x in texts) for texts in (names, classes))
+    return min(COLUMN, pictures), labels
 
 
-def as_line(prediction, widths):
-    """Return a prediction as a line of columns: picture, likeliest class, the others."""
+def as_line(prediction: Prediction, widths: tuple[int, int]) -> str:
+    """Return a prediction as one line with columns: the picture, its likeliest class, the other classes."""
     first, *others = [(printable(guess["class"]), f"{guess['probability']:.1%}") for guess in prediction.top]
     rest = ", ".join(" ".join(guess) for guess in others)
     picture, likeliest = map(_padded, (printable(prediction.picture), first[0]), widths)
     return f"{picture}  {likeliest}  {first[1]:>6}  {rest}".rstrip()
 
 
-def _padded(text, width):
-    return text + " " * (width - figures.width(text))
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))
 
 
-def printable(text):
-    """Return text for one line of a terminal: what is not to be printed, as a line break, becomes its escape."""
+def printable(text: str) -> str:
+    """Return text for one line of a terminal: line breaks and other unprintable characters are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def grid(predictions):
-    """Draw pictures as the model was given them, each with its likeliest class and its name."""
-    names = [figures.short(printable(Path(x.picture).name)) for x in predictions]
+def grid(predictions: Sequence[Prediction]) -> Figure:
+    """Draw pictures as the model was given them, each under its likeliest class and its name."""
+    names = [short(printable(Path(x.picture).name)) for x in predictions]
     titles = [
-        f"{figures.short(printable(x.top[0]['class']))} {x.top[0]['probability']:.0%}\n{name}"
+        f"{short(printable(x.top[0]['class']))} {x.top[0]['probability']:.0%}\n{name}"
         for x, name in zip(predictions, names, strict=True)
     ]
-    return figures.picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
+    return picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
 
 
-def write(answers, output):
+def write(answers: Sequence[Prediction | Skipped], output: str | Path) -> list[Path]:
     """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
-    written, predictions = (
-        [Path(output) / filenames.PREDICTIONS],
-        [x for x in answers if isinstance(x, Prediction)][:DRAWN],
-    )
+    written = [Path(output) / filenames.PREDICTIONS]
+    predictions = [x for x in answers if isinstance(x, Prediction)][:DRAWN]
     with atomic.writing_into(output):
         atomic.replace_text(written[0], as_json(answers, ensure_ascii=False) + "\n")
         if predictions:
             written.append(Path(output) / filenames.PREDICTIONS_GRID)
-            written[-1].write_bytes(curves.as_png(grid(predictions)))
+            written[-1].write_bytes(as_png(grid(predictions)))
     return written
 
 
-def _likeliest(probabilities, classes, top):
+def _likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [{"class": classes[i], "index": int(i), "probability": float(probabilities[i])} for i in order]

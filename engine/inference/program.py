@@ -1,32 +1,36 @@
-"""An export: a model as a program that no code of this project is needed for, and how this project runs one."""
+"""An export is a model as a program that needs no code of this project; here is how this project runs one."""
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
 from engine import filenames
 from engine.errors import UserError
 from engine.system import atomic
 from engine.system.tuning import cpu_threads
 
-CUDA = "CUDAExecutionProvider"  # onnxruntime's name of a GPU
+Run = Callable[[np.ndarray], np.ndarray]  # pictures [B, 3, size, size] -> logits [B, classes]
+CUDA = "CUDAExecutionProvider"  # onnxruntime's name for a GPU
 FOR_ONNX = ("onnx", "paddle2onnx", "onnxruntime")
 INSTALL = "pip install -r requirements/export.txt (with Paddle 2.6: requirements/export-2.6.txt)"
 
 
-def is_export(weights):
-    """Tell the weights of an export from a file of weights alone, by how their name ends."""
+def is_export(weights: Path) -> bool:
+    """Return whether a file holds the weights of an export, not those of a model: its suffix decides."""
     return weights.suffix in (".onnx", ".pdiparams")
 
 
-def weights_in(path):
-    """Return the file with the weights of an export, for its folder or another of its files; else the path itself.
+def weights_in(path: Path) -> Path:
+    """Return the weights of an export, given its folder or one of its files; any other path is returned unchanged.
 
     Raises:
-        UserError: a folder without an export.
+        UserError: the folder does not hold an export.
     """
     if not path.is_dir() and path.name not in (filenames.DESCRIPTION, *filenames.PADDLE_PROGRAMS):
         return path
@@ -34,11 +38,11 @@ def weights_in(path):
     return folder / filenames.EXPORTED_WEIGHTS[read(folder)["format"]]
 
 
-def read(folder):
-    """Return what an export's `preprocessing.json` says of it, whether or not its files are what they were.
+def read(folder: Path) -> dict[str, Any]:
+    """Return an export's description, its `preprocessing.json`, without checking the other files.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: the description is missing or damaged.
     """
     file = folder / filenames.DESCRIPTION
     try:
@@ -48,72 +52,97 @@ def read(folder):
             filenames.EXPORTED_WEIGHTS[description["format"]] in listed
             and len(shape) == 4
             and (classes is None or [type(name) for name in classes] == [str] * description["num_classes"])
-            and all(type(of) is str for of in (*listed, *listed.values()))
+            and all(type(text) is str for text in (*listed, *listed.values()))
             and all(Path(name).name == name for name in listed)
             and {"model", "padding_mask", "image_size", "side"} <= set(description)
         )
     except FileNotFoundError:
         raise UserError(
-            f"{folder}: no {filenames.DESCRIPTION}, so no export: make one by `python tools/export.py`"
+            f"{folder}: no {filenames.DESCRIPTION} in it, so not an export: make one with `python tools/export.py`",
+            key=filenames.DESCRIPTION,
+            place=folder,
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{file}: not readable as an export's description ({error!r}): export again") from error
+        raise UserError(
+            f"{file}: not readable as an export's description ({error!r}): export again",
+            key=filenames.DESCRIPTION,
+            place=file,
+        ) from error
     if not valid:
-        raise UserError(f"{file}: not the description of an export: export again")
+        raise UserError(
+            f"{file}: not the description of an export: export again", key=filenames.DESCRIPTION, place=file
+        )
     return description
 
 
-def describe(weights):
-    """Return what the `preprocessing.json` beside an export's weights says of it.
+def describe(weights: Path) -> dict[str, Any]:
+    """Return the description of the export that these weights belong to, after checking all its files.
 
     Raises:
-        UserError: it is missing or damaged, or of other weights, or a file of the export is not what it was.
+        UserError: the description is missing, damaged or of other weights, or a file has changed since the export.
     """
     folder = weights.parent
     description = read(folder)
     if weights.name not in description["files"]:
-        raise UserError(f"{weights}: not of the export in that folder, which has {', '.join(description['files'])}")
+        raise UserError(
+            f"{weights}: does not belong to the export in its folder, which lists {', '.join(description['files'])}: "
+            "give one of these",
+            key="--weights",
+            value=weights.name,
+            place=folder,
+        )
     for name, digest in description["files"].items():
         part = folder / name
         if not part.is_file() or atomic.sha256sum(part) != digest:
-            raise UserError(f"{part}: {'altered' if part.exists() else 'missing'} since it was exported: export again")
+            raise UserError(
+                f"{part}: {'changed' if part.exists() else 'missing'} since the export: export again",
+                key=name,
+                place=part,
+            )
     return description
 
 
-def device_for(format, wanted):
-    """Return the device to ask for: `auto` means a CPU where this onnxruntime has no other."""
+def device_for(format: str, wanted: str) -> str:
+    """Return the device to select: `auto` means the CPU for ONNX if this onnxruntime cannot use a GPU."""
     if format == "onnx" and wanted == "auto" and CUDA not in _onnxruntime().get_available_providers():
         return "cpu"
     return wanted
 
 
 class Exported(paddle.nn.Layer):
-    """An export as a layer: pictures [B, 3, size, size] -> logits [B, classes], without gradients.
+    """An export as a layer without gradients: pictures [B, 3, size, size] -> logits [B, classes].
 
     Args:
-        folder: where its files are; the description is that of `describe`.
-        device: as `select_device` names it.
+        folder: the folder of the export.
+        description: its description, as `describe` returns it.
+        device: as `select_device` returns it.
 
     Raises:
-        UserError: what runs it is not installed, or cannot read it.
+        UserError: its runtime is not installed, or cannot read it.
     """
 
-    def __init__(self, folder, description, device):
+    def __init__(self, folder: Path, description: dict[str, Any], device: str):
         super().__init__()
         self.shape = description["input"]["shape"][1:]
         self.run = RUNNERS[description["format"]](folder, device)
 
-    def forward(self, x):
-        if list(x.shape[1:]) != self.shape:
-            raise UserError(f"data.image_size: pictures are {x.shape[1:]}, but the export takes {self.shape}")
+    def forward(self, x: Tensor) -> Tensor:
+        shape = list(x.shape[1:])
+        if shape != self.shape:
+            raise UserError(
+                f"data.image_size: pictures are {shape}, but the export takes {self.shape}: set the size it was "
+                "exported with",
+                key="data.image_size",
+                value=shape,
+            )
         return paddle.to_tensor(self.run(np.ascontiguousarray(x.numpy())))
 
 
-def paddle_inference(folder, device):
-    """Return a function, arrays [B, 3, size, size] -> [B, classes], that runs Paddle's program by Paddle Inference.
+def paddle_inference(folder: Path, device: str) -> Run:
+    """Return a function that runs Paddle's program with Paddle Inference.
 
     Raises:
-        UserError: the program is of another Paddle, or cannot be read.
+        UserError: another version of Paddle wrote the program, or it cannot be read.
     """
     from paddle import inference
 
@@ -121,27 +150,33 @@ def paddle_inference(folder, device):
     programs = [folder / name for name in readable if (folder / name).exists()]
     if not programs:
         raise UserError(
-            f"{folder}: has no {' or '.join(readable)}, and Paddle {paddle.__version__} reads no other program: "
-            "export with this Paddle, or as onnx"
+            f"{folder}: no {' or '.join(readable)} in it, and Paddle {paddle.__version__} reads nothing else: "
+            "export with this Paddle, or as onnx",
+            key=filenames.PROGRAM,
+            place=folder,
         )
     config = inference.Config(str(programs[0]), str(folder / filenames.EXPORTED_WEIGHTS["paddle"]))
     if device == "cpu":
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(cpu_threads())
-        config.disable_mkldnn()  # fusing transposes and reshapes, it crashes on this model: Paddle 2.6.2 and 3.3.1
+        config.disable_mkldnn()  # it crashes where it fuses transposes and reshapes: Paddle 2.6.2 and 3.3.1
     else:
         config.enable_use_gpu(256, int(device.partition(":")[2]))  # MB to begin with
     config.disable_glog_info()
-    # Last, or it is there again. It crashes on Paddle 2.6 where a parameter is concatenated.
+    # Delete it last, or it comes back. On Paddle 2.6 it crashes where a parameter is concatenated.
     config.delete_pass("seqpool_cvm_concat_fuse_pass")
     try:
         predictor = inference.create_predictor(config)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{programs[0]}: Paddle Inference cannot read it ({_in_short(error)}): export again") from error
+        raise UserError(
+            f"{programs[0]}: Paddle Inference cannot read it ({_in_short(error)}): export again",
+            key=programs[0].name,
+            place=programs[0],
+        ) from error
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     result = predictor.get_output_handle(predictor.get_output_names()[0])
 
-    def run(images):
+    def run(images: np.ndarray) -> np.ndarray:
         source.reshape(images.shape)
         source.copy_from_cpu(images)
         predictor.run()
@@ -150,34 +185,42 @@ def paddle_inference(folder, device):
     return run
 
 
-def onnx_runtime(folder, device):
-    """Return a function, arrays [B, 3, size, size] -> [B, classes], that runs an ONNX model by onnxruntime.
+def onnx_runtime(folder: Path, device: str) -> Run:
+    """Return a function that runs an ONNX model with onnxruntime.
 
     Raises:
-        UserError: onnxruntime is not installed, cannot use the GPU that is asked for, or cannot read the model.
+        UserError: onnxruntime is not installed, cannot use this GPU, or cannot read the model.
     """
     onnxruntime, model = _onnxruntime(), folder / filenames.EXPORTED_WEIGHTS["onnx"]
-    provider = ("CPUExecutionProvider", {}) if device == "cpu" else (CUDA, {"device_id": int(device.partition(":")[2])})
+    provider: tuple[str, dict[str, int]] = ("CPUExecutionProvider", {})
+    if device != "cpu":
+        provider = (CUDA, {"device_id": int(device.partition(":")[2])})
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads()
     try:
         session = onnxruntime.InferenceSession(str(model), options, [provider])
-    except Exception as error:  # onnxruntime has a class of its own for each kind
-        raise UserError(f"{model}: onnxruntime cannot read it ({_in_short(error)}): export again") from error
-    if session.get_providers()[0] != provider[0]:  # it goes on with a CPU
-        raise UserError(f"device: {device}, but this onnxruntime cannot use it: use device=cpu, or onnxruntime-gpu")
+    except Exception as error:  # onnxruntime raises a different class for each kind of error
+        raise UserError(
+            f"{model}: onnxruntime cannot read it ({_in_short(error)}): export again", key=model.name, place=model
+        ) from error
+    if session.get_providers()[0] != provider[0]:  # it silently falls back to the CPU
+        raise UserError(
+            f"device: {device}, but this onnxruntime cannot use it: use device=cpu, or install onnxruntime-gpu",
+            key="device",
+            value=device,
+        )
     (source,), (result,) = session.get_inputs(), session.get_outputs()
     return lambda images: session.run([result.name], {source.name: images})[0]
 
 
-def check_installed(*packages):
-    """Raise UserError if one of the packages that ONNX needs is not installed."""
+def check_installed(*packages: str) -> None:
+    """Raise UserError if one of these packages, which ONNX needs, is not installed."""
     for name in packages:
         if not importlib.util.find_spec(name):
-            raise UserError(f"ONNX needs {name}: {INSTALL}")
+            raise UserError(f"ONNX needs {name}: {INSTALL}", key="onnx", value=name)
 
 
-def _onnxruntime():
+def _onnxruntime() -> Any:
     check_installed("onnxruntime")
     import onnxruntime
 
@@ -185,8 +228,8 @@ def _onnxruntime():
 
 
 RUNNERS = {"paddle": paddle_inference, "onnx": onnx_runtime}
-NAMES = {"paddle": "Paddle Inference", "onnx": "onnxruntime"}  # of what runs a format, for people
+NAMES = {"paddle": "Paddle Inference", "onnx": "onnxruntime"}  # of the runtimes, by format
 
 
-def _in_short(error):
+def _in_short(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]

@@ -1,8 +1,9 @@
-"""A trained model from its weights or export: which config and class names go with it, what it makes of pictures."""
+"""A trained model, loaded from weights or an export, with its config and class names."""
 
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 
 import data
 from common.errors import InputError
@@ -27,12 +29,12 @@ from engine.system.precision import MixedPrecision
 from engine.weights import pdparams
 
 DEFAULT_CONFIG = PROJECT / "configs" / "tiny_cifar10.yaml"
-FROM_DATA = "val:"  # how a name begins that is no file: val:7 is the config's validation picture number 7, from 0
+FROM_DATA = "val:"  # the prefix of a picture in the data set: val:7 is validation picture 7, counted from 0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model in evaluation mode on its device, with what it was loaded from."""
+    """A model in evaluation mode on its device, and the files and settings it was loaded with."""
 
     model: paddle.nn.Layer
     precision: MixedPrecision
@@ -40,18 +42,18 @@ class Trained:
     config: Config
     weights: Path
     sha256: str  # of the weights
-    noted_classes: list[str] | None  # beside the weights
-    runtime: str = "Paddle"  # what runs it, for people
+    noted_classes: list[str] | None  # noted beside the weights
+    runtime: str = "Paddle"  # the software that runs it
 
     @cached_property
-    def dataset(self):
-        """The config's data set, of which only `val` is needed; UserError if it cannot be used."""
+    def dataset(self) -> data.Dataset:
+        """The config's data set, for its `val` split; DataError or UserError if it cannot be used."""
         return build.build_dataset(self.config, val_only=True)
 
-    def class_names(self):
-        """Return the names of the classes, and a line that says so where they had to be made up.
+    def class_names(self) -> tuple[list[str], str | None]:
+        """Return the names of the classes, and a line for the log if they had to be made up.
 
-        They are noted beside the weights of a run; else the config's data has them.
+        A run notes them beside its weights; otherwise they come from the config's data.
         """
         count, noted = self.config.model.num_classes, self.noted_classes
         if noted is not None and len(noted) == count:
@@ -60,33 +62,37 @@ class Trained:
         if os.path.exists(self.config.data.file):
             try:
                 return self.dataset.classes, None
-            except InputError as error:  # predictions are worth as much without it
+            except InputError as error:  # predictions do not need the data
                 why = f"no {filenames.ENVIRONMENT} beside the weights has them, and {error}"
         return [f"class {i}" for i in range(count)], f"names of the classes are not known: {why}"
 
-    def picture(self, name):
-        """Return a picture as those of the data set are, uint8 [side, side, 3].
+    def picture(self, name: str | Path) -> np.ndarray:
+        """Return a picture in the form of the data set's: uint8 [side, side, 3].
 
         Args:
-            name: a JPEG or PNG file, or "val:N" for the config's validation picture number N, from 0; a file that has
-                such a name comes first.
+            name: a JPEG or PNG file, or "val:N" for validation picture N of the config's data, counted from 0. If a
+                file has such a name, it is the file.
 
         Raises:
-            PictureError: there is no such picture, or it cannot be read; DataError: the data set cannot be read.
+            PictureError: the picture does not exist or cannot be read.
+            DataError: the data set cannot be read.
         """
         if not str(name).startswith(FROM_DATA) or os.path.exists(name):
             return pictures.to_side(pictures.read(name), build.side(self.config))
         images, number = self.dataset.val.images, str(name).removeprefix(FROM_DATA)
         if not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(images):
             raise pictures.PictureError(
-                f"{name}: no such picture, expected {FROM_DATA}0 to {FROM_DATA}{len(images) - 1}"
+                f"{name}: no such picture, expected {FROM_DATA}0 to {FROM_DATA}{len(images) - 1}",
+                key="PICTURE",
+                value=str(name),
+                place=self.config.data.file,
             )
         return images[int(number)]
 
-    def normalised(self, images):
-        """Return what evaluation gives the model for pictures uint8 [N, h, w, 3]: tensor float32 [N, 3, size, size].
+    def normalised(self, images: np.ndarray) -> Tensor:
+        """Prepare pictures as evaluation does: uint8 [N, h, w, 3] -> float32 [N, 3, size, size].
 
-        The pipelines round differently where they resize, so it is the config's that makes them.
+        The config's pipeline does it, because the pipelines round differently when they resize.
         """
         loader = data.build_eval_loader(
             data.Split("pictures", images, np.zeros(len(images), np.int64)),
@@ -98,72 +104,92 @@ class Trained:
         ((batch, _),) = loader
         return batch
 
-    def probabilities(self, images):
-        """uint8 [N, h, w, 3] -> float32 numpy [N, classes], which sum to 1; UserError as `check` has it."""
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the class probabilities of pictures: uint8 [N, h, w, 3] -> float32 [N, classes].
+
+        Raises:
+            UserError: the model outputs NaN.
+        """
         with paddle.no_grad(), self.precision.autocast():
             logits = self.model(self.normalised(images))
         return self.check(F.softmax(logits.astype("float32"), axis=-1).numpy())
 
-    def check(self, probabilities):
-        """Return probabilities, all of which have to be numbers; UserError if not."""
-        if not np.isfinite(probabilities).all():
-            raise UserError(f"{self.weights}: the model gives NaN: weights of a run that diverged")
-        return probabilities
+    def check(self, outputs: np.ndarray) -> np.ndarray:
+        """Return a model's outputs if they are finite, else raise UserError."""
+        if not np.isfinite(outputs).all():
+            raise UserError(
+                f"{self.weights}: the model outputs NaN: these weights are of a run that diverged",
+                key="--weights",
+                value=str(self.weights),
+                place=self.weights,
+            )
+        return outputs
 
 
-def find(weights, config_file, overrides):
-    """Find the weights and the config they go with.
+def find(weights: str | Path, config_file: str | Path | None, overrides: Iterable[str]) -> tuple[Path, Config, str]:
+    """Find weights and their config.
 
     A bare file name that is not in the current folder is looked for in the output folder of the config (or of the
-    default one). Without a config, the one beside the weights is used, else the default.
+    default config). Without a config, the one beside the weights is used, else the default.
 
     Returns:
-        (path of the weights, config, a line that says what was found where or None).
+        (path of the weights, config, a line for the log or "").
+
+    Raises:
+        UserError: the weights or the config cannot be found, or the config is wrong.
     """
-    weights, notes = Path(weights), []
-    if not weights.exists() and weights.name == str(weights):
+    path, notes = Path(weights), []
+    if not path.exists() and path.name == str(path):
         folder = Path(load_config(config_file or DEFAULT_CONFIG, overrides).output_dir)
-        if (folder / weights).exists():
-            weights = folder / weights
-            notes.append(f"weights: {weights}")
-        else:
-            raise UserError(f"--weights {weights}: neither here nor in {folder}: give the path of the file")
-    weights = program.weights_in(weights)
+        if not (folder / path).exists():
+            raise UserError(
+                f"--weights {path}: neither here nor in {folder}: give the path of the file",
+                key="--weights",
+                value=str(path),
+                place=folder,
+            )
+        path = folder / path
+        notes.append(f"weights: {path}")
+    path = program.weights_in(path)
     if config_file is None:
-        beside = weights.parent / filenames.CONFIG
+        beside = path.parent / filenames.CONFIG
         config_file = beside if beside.exists() else DEFAULT_CONFIG
         notes.append(
             f"config: {config_file}" + ("" if beside.exists() else f" (no {filenames.CONFIG} beside the weights)")
         )
-    return weights, load_config(config_file, overrides), "; ".join(notes)
+    return path, load_config(config_file, overrides), "; ".join(notes)
 
 
-def load(weights, config):
-    """Build a config's model on its device and give it weights from a file; or have an export in its place.
+def load(weights: str | Path, config: Config) -> Trained:
+    """Build a config's model on its device with weights from a file, or load an export.
 
     Raises:
-        UserError: the device, the weights or the export cannot be used as the config says.
+        UserError: the device, the weights or the export cannot be used with this config.
     """
-    weights = Path(weights)
-    if program.is_export(weights):
-        return _load_export(weights, config)
+    path = Path(weights)
+    if program.is_export(path):
+        return _load_export(path, config)
     device = select_device(config.device)
     model = build.build_model(config)
-    digest = sha256sum(weights) if weights.is_file() else None
-    pdparams.load_weights(model, weights)
-    if digest != sha256sum(weights):  # a run has put better ones in their place
-        raise UserError(f"{weights}: replaced by others while it was read: try again")
+    digest = sha256sum(path) if path.is_file() else ""
+    pdparams.load_weights(model, path)
+    if digest != sha256sum(path):  # a run has replaced them by better ones
+        raise UserError(
+            f"{path}: replaced by another file while it was read: try again",
+            key="--weights",
+            value=str(path),
+            place=path,
+        )
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
-    return Trained(
-        model, precision, device, config, weights, digest, _noted_classes(weights.parent / filenames.ENVIRONMENT)
-    )
+    classes = _noted_classes(path.parent / filenames.ENVIRONMENT)
+    return Trained(model, precision, device, config, path, digest, classes)
 
 
-def _load_export(weights, config):
+def _load_export(weights: Path, config: Config) -> Trained:
     description = program.describe(weights)
-    for key, wanted, has in (
+    for key, wanted, exported in (
         ("model.name", config.model.name, description["model"]),
         ("model.num_classes", config.model.num_classes, description["num_classes"]),
         ("model.padding_mask", config.model.padding_mask, description["padding_mask"]),
@@ -171,8 +197,13 @@ def _load_export(weights, config):
         ("data.side", build.side(config), description["side"]),
         ("amp.level", config.amp.level, "O0"),
     ):
-        if wanted != has:
-            raise UserError(f"{key}: {wanted}, but {weights} was exported with {has}: give the config it came with")
+        if wanted != exported:
+            raise UserError(
+                f"{key}: {wanted}, but {weights} was exported with {exported}: give the config beside it",
+                key=key,
+                value=wanted,
+                place=weights,
+            )
     device = select_device(program.device_for(description["format"], config.device))
     model = program.Exported(weights.parent, description, device)
     model.eval()
@@ -188,9 +219,9 @@ def _load_export(weights, config):
     )
 
 
-def _noted_classes(file):
+def _noted_classes(file: Path) -> list[str] | None:
     try:
         classes = json.loads(file.read_text(encoding="utf-8"))["archive"]["classes"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # an older run's, damaged, or none
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # of an older run, damaged, or missing
         return None
     return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else None

@@ -1,0 +1,88 @@
+"""The measured process, seen from the side that measures: one request and one answer at a time, as lines of JSON."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.errors import UserError
+from engine.system.environment import PROJECT
+
+
+class Process:
+    """A process that holds one subject. Leaving the `with` block ends it and whatever it has started.
+
+    Args:
+        config_file, overrides: the config, as `load_config` takes it.
+        file: a Python file with another implementation; None for this project.
+        settings: `ours`, or one of `measure.SETTINGS`; see `subjects.settle`.
+        environ: the environment variables it starts with; None for those of this process.
+    """
+
+    def __init__(
+        self,
+        config_file: str,
+        overrides: Sequence[str],
+        file: str | None = None,
+        settings: str = "ours",
+        environ: Mapping[str, str] | None = None,
+    ):
+        self.file = file
+        self.name = f"--against {file}" if file else "the measured process"
+        variables = dict(os.environ if environ is None else environ)
+        self.spec: dict[str, Any] = {"config": config_file, "overrides": overrides, "file": file, "settings": settings}
+        self.spec["environ"] = sorted(variables)
+        variables["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [variables.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "engine.benchmark.subjects"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=variables,
+            start_new_session=True,  # Ctrl-C reaches only the side that measures, which then ends the whole group
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        with contextlib.suppress(OSError):  # a request that it could not read before it died
+            self.requests.close()
+        self.answers.close()
+
+    def ask(self, action: str, **arguments: Any) -> Any:
+        """Send a request and return the answer.
+
+        Raises:
+            UserError: the action failed there, or the process ended.
+        """
+        if action == "start":
+            arguments = {**self.spec, **arguments}
+        try:
+            self.requests.write(json.dumps({"action": action, **arguments}) + "\n")
+            self.requests.flush()
+            line = self.answers.readline()
+        except OSError:
+            line = ""
+        if not line:
+            status = self.process.wait()
+            hint = ": out of memory? try a smaller --batch" if status == -signal.SIGKILL else ""
+            raise self._error(f"ended with status {status} in {action!r}{hint}", value=status)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise self._error(answer["error"], **answer.get("fields", {}))
+        return answer["answer"]
+
+    def _error(self, message: str, key: str | None = None, value: object = None, place: object = None) -> UserError:
+        key = key or ("--against" if self.file else None)
+        return UserError(f"{self.name}: {message}", key=key, value=value, place=place or self.file)
