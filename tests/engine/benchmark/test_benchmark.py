@@ -7,11 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import paddle
 import pytest
 
-from engine.benchmark import measure
+from engine.benchmark import measure, subjects
+from engine.benchmark.process import Process
+from engine.config.load import load_config
 from engine.errors import UserError
 from models import build_model
+from tests.support.errors import one_line_about, refuses
 
 PROJECT = Path(__file__).parents[3]
 MICRO = PROJECT / "configs" / "micro_cifar10.yaml"
@@ -42,22 +46,6 @@ def report(tmp_path_factory):
     tool(*SMALL, "-o", nowhere, "--against", folder / "other.py", "--json", folder / "report.json")
     assert sorted(file.name for file in folder.iterdir()) == ["other.py", "report.json"]
     return json.loads((folder / "report.json").read_text())
-
-
-def other(folder, code, settings="same"):
-    """A process that holds the implementation that `code` is."""
-    (folder / "other.py").write_text(code)
-    overrides = ["data.batch_size=2"]
-    return measure.Process(str(MICRO), overrides, file=str(folder / "other.py"), settings=settings)
-
-
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit:
-        tool(*arguments)
-    assert exit.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
 
 
 def assert_rate(entry, key="images_per_second"):
@@ -130,61 +118,64 @@ def test_only_restricts(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("settings", "stride_kernel"), [("same", True), ("flags", False)])
-def test_settings_decide_whether_the_other_has_our_flags(tmp_path, settings, stride_kernel):
-    code = """
-import paddle
-def build(variant, num_classes):
-    raise ValueError(paddle.get_flags("FLAGS_use_stride_kernel"))
-"""
-    with other(tmp_path, code, settings) as process, pytest.raises(UserError, match=f": {stride_kernel}}}"):
-        process.ask("start", device="cpu")
+def test_settings_decide_whether_the_other_has_our_flags(settings, stride_kernel):
+    name = "FLAGS_use_stride_kernel"
+    paddle.set_flags({name: True})
+    assert subjects.settle(settings, "cpu") == "cpu"
+    assert paddle.get_flags(name) == {name: stride_kernel}
+
+
+def test_a_model_of_another_shape_is_refused(tmp_path):
+    file = tmp_path / "other.py"
+    file.write_text("from paddle.nn import *\ndef build(*_): return Sequential(Flatten(), Linear(3072, 7))")
+    config = load_config(MICRO, ["data.batch_size=2"])
+    with refuses(UserError, key="build", value=[2, 7]):
+        subjects.Theirs(config, str(file)).train_step()
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("loss = None", "no function build"),
-        ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
-        (
-            "from paddle.nn import *\ndef build(*_): return Sequential(Flatten(), Linear(3072, 7))",
-            "gives [2, 7], expected",
-        ),
-    ],
+    ("code", "key", "value"),
+    [("loss = None", "build", None), ("import os; os.kill(os.getpid(), 9)", "--against", -9)],
 )
-def test_what_goes_wrong_in_a_process_is_said_in_one_line_and_ends_it(tmp_path, code, words):
-    def begin(process):
+def test_a_failure_in_a_process_arrives_with_its_fields_and_ends_it(tmp_path, code, key, value):
+    file = tmp_path / "other.py"
+    file.write_text(code)
+    with (
+        Process(str(MICRO), ["data.batch_size=2"], file=str(file), settings="same") as process,
+        refuses(UserError, key=key, value=value, place=file) as caught,
+    ):
         process.ask("start", device="cpu")
-        process.ask("begin", part="train_step")
-
-    with other(tmp_path, code) as process, pytest.raises(UserError) as error:
-        begin(process)
-    assert "other.py" in str(error.value)
-    assert words in str(error.value)
+    assert f"--against {file}" in str(caught.value)
     assert process.process.poll() is not None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "parts"),
     [
-        (["--only", "forward,sleep"], "no part 'sleep'; valid: forward, train_step, pipelines, end_to_end, save"),
-        (["--batch", "0"], "--batch 0"),
-        (["--steps", "0"], "--steps 0"),
-        (["--variant", "huge"], "valid: tiny, small, medium, base, small_w14"),
-        (["--amp", "O3"], "amp.level: 'O3', expected one of O0, O1, O2"),
-        (["--pipeline", "slow"], "data.pipeline: 'slow', expected one of host"),
-        (["--against", "missing.py"], "--against missing.py: no such file"),
-        (["--against", __file__, "--only", "save"], "have one of them in --only"),
-        (["--json", "missing/report.json"], "no folder"),
-        (["--settings", "none"], "invalid choice"),
+        (["--only", "forward,sleep"], ["--only", "sleep", *measure.PARTS]),
+        (["--batch", "0"], ["--batch 0"]),
+        (["--steps", "0"], ["--steps 0"]),
+        (["--variant", "huge"], ["--variant huge", "tiny, small, medium, base, small_w14"]),
+        (["--amp", "O3"], ["amp.level", "O3", "O0, O1, O2"]),
+        (["--pipeline", "slow"], ["data.pipeline", "slow", *measure.pipelines()]),
+        (["--against", "missing.py"], ["--against missing.py"]),
+        (["--against", __file__, "--only", "save"], ["--only save", *measure.COMPARED]),
+        (["--json", "missing/report.json"], ["--json missing/report.json"]),
+        (["--settings", "none"], ["--settings", "none"]),
     ],
 )
-def test_bad_arguments_are_refused_in_one_line(capsys, arguments, words):
-    assert words in refused(capsys, *arguments)
+def test_bad_arguments_are_refused_in_one_line(capsys, arguments, parts):
+    with pytest.raises(SystemExit) as exit:
+        tool(*arguments)
+    assert exit.value.code == 2
+    one_line_about(capsys.readouterr().err, *parts)
 
 
-def test_an_unusable_report_file_loses_nothing(tmp_path, capsys):
+def test_an_unusable_report_file_loses_nothing(tmp_path):
     (tmp_path / "report.json").mkdir()
-    assert "cannot be written" in refused(capsys, *SMALL, "--only", "save", "--json", tmp_path / "report.json")
+    write = runpy.run_path(str(PROJECT / "tools" / "benchmark.py"))["write"]
+    with refuses(UserError, key="--json", place=tmp_path / "report.json"):
+        write(tmp_path / "report.json", {})
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
 
 

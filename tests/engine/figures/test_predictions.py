@@ -1,0 +1,27 @@
+import numpy as np
+
+from engine.figures.predictions import mistakes_grid, prediction_grid
+from engine.metrics.quality import Predictions
+
+MARKED = Predictions(np.float32([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]), np.array([0, 0, 1]))
+
+
+def test_the_grid_marks_wrong_predictions():
+    figure = prediction_grid(MARKED, np.zeros([3, 8, 8, 3], np.uint8), ["cat", "dog"])
+    assert not any(axes.title.get_parse_math() for axes in figure.axes)  # a class may be named $\\frac{
+    titles = [(axes.get_title(), axes.title.get_color()) for axes in figure.axes]
+    assert titles == [("cat\n(true: cat)", "green"), ("dog\n(true: cat)", "red"), ("dog\n(true: dog)", "green")]
+
+
+def test_the_mistakes_are_drawn_with_their_pictures_and_confidence():
+    images = np.zeros([3, 8, 8, 3], np.uint8)
+    images[1] = 77
+    (axes,) = mistakes_grid(MARKED, images, ["cat", "dog"]).axes
+    assert axes.get_title() == "dog 80.0%\n(true: cat)"
+    assert (axes.images[0].get_array() == 77).all()
+    assert (
+        "no mistakes in 1 pictures"
+        in mistakes_grid(Predictions(MARKED.probabilities[:1], MARKED.labels[:1]), images[:1], ["cat", "dog"])
+        .texts[0]
+        .get_text()
+    )
