@@ -112,13 +112,19 @@ class Output:
         return _flat(here)
 
     def _has_learned(self) -> bool:
-        return bool(self._present(filenames.MODELS)) or Checkpoints(self.folder).has_learned()
+        learned = self._present([*filenames.MODELS, *filenames.EXPORTS.values()])
+        return bool(learned) or Checkpoints(self.folder).has_learned()
 
     def _present(self, names: Iterable[str]) -> list[Path]:
         try:
-            return [self.folder / name for name in names if (self.folder / name).exists()]
+            return [self.folder / name for name in names if (self.folder / name).exists() and self._of_a_run(name)]
         except OSError as error:
             raise self._unusable(error) from error
+
+    def _of_a_run(self, name: str) -> bool:
+        """Return whether a file that has the name of a run's is one; a folder for exports may hold something else."""
+        formats = [format for format, folder in filenames.EXPORTS.items() if folder == name]
+        return all((self.folder / name / filenames.EXPORTED_WEIGHTS[format]).exists() for format in formats)
 
     def _unusable(self, error: OSError) -> UserError:
         return UserError(

@@ -317,16 +317,15 @@ def test_without_noted_names_and_output_an_export_goes_beside_the_weights_and_na
 
 def test_an_export_is_not_lost_to_a_new_run_in_its_folder(home, tmp_path):
     """Not even if its weights are gone, and the folder seems to hold a run that has learned nothing."""
-    for name in ("best_model.pdparams", "config.yaml"):
-        shutil.copy(home / "run" / name, tmp_path)
+    shutil.copy(home / "run" / "config.yaml", tmp_path)
     ours = shutil.copytree(home / "paddle", tmp_path / filenames.EXPORTS["paddle"])
-    mine = shutil.copytree(home / "paddle", tmp_path / "mine")
-    (tmp_path / "best_model.pdparams").rename(tmp_path / "final_model.pdparams")
+    mine = shutil.copytree(home / "paddle", tmp_path / filenames.EXPORTS["onnx"])  # another format: not of a run
     output = Output(tmp_path)
-    with refuses(UserError):
+    with refuses(UserError, key="output_dir", value=str(tmp_path), place=ours):
         output.check()
+    output.check(overwrite=True)
     output.put_old_run_aside()
-    program.describe(program.weights_in(tmp_path / "replaced" / ours.name))
+    program.describe(program.weights_in(tmp_path / filenames.REPLACED / ours.name))
     program.describe(program.weights_in(mine))
 
 
