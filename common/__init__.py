@@ -1,1 +1,1 @@
-"""What `models`, `data` and `engine` all stand on. It imports none of them."""
+"""The base of `models`, `data` and `engine`. It imports none of them."""

@@ -1,12 +1,17 @@
 """Data for training and evaluation: CIFAR's archives or a folder of pictures, and loaders over them."""
 
+from pathlib import Path
+
 from paddle.io import BatchSampler
 
 from . import archive, folder
 from .archive import ARCHIVES, SIDE
 from .dataset import DataError, Dataset, Split
+from .epoch import AS_THE_NOTEBOOK, Augmentation
+from .evaluation import EvaluationPictures, evaluation_transform
 from .fast import FastEvalLoader, FastTrainLoader
-from .host import AS_THE_NOTEBOOK, Augmentation, EvaluationPictures, TrainingPictures, evaluation_transform, unnormalise
+from .host import TrainingPictures
+from .normalise import unnormalise
 from .sampler import EpochBatchSampler
 from .workers import WorkerLoader, check
 
@@ -26,14 +31,20 @@ __all__ = [
     "unnormalise",
 ]
 
-FOLDER = "folder"  # what is no archive: class sub-folders of pictures
+FOLDER = "folder"  # the name of data that are not an archive: pictures in class sub-folders
 
 
-def load(file, name="cifar10", holdout=0, side=SIDE, val_only=False):
-    """Read a data set: `name` says what `file` is, one of `ARCHIVES` or `FOLDER`, whose pictures are kept at `side`.
+def load(
+    file: str | Path, name: str = "cifar10", holdout: int = 0, side: int = SIDE, val_only: bool = False
+) -> Dataset:
+    """Read a data set.
 
     Args:
-        val_only: `train` is not needed, and of a folder has no pictures: decoding them takes long.
+        file: an archive or a folder.
+        name: its kind, one of `ARCHIVES` or `FOLDER`.
+        holdout: number of training pictures that become `val`; 0 takes the data set's own second split.
+        side: side of a folder's pictures in pixels, after resizing.
+        val_only: `train` is not needed. It is then empty for a folder, because decoding takes long.
 
     Raises:
         DataError: see `data.archive.load` and `data.folder.load`.
@@ -42,18 +53,18 @@ def load(file, name="cifar10", holdout=0, side=SIDE, val_only=False):
 
 
 def build_train_loader(
-    split,
+    split: Split,
     *,
-    batch_size,
-    image_size,
-    num_workers,
-    seed,
-    augmentation=AS_THE_NOTEBOOK,
-    pipeline="host",
-    on_device=False,
-    part=0,
-    parts=1,
-):
+    batch_size: int,
+    image_size: int,
+    num_workers: int,
+    seed: int,
+    augmentation: Augmentation = AS_THE_NOTEBOOK,
+    pipeline: str = "host",
+    on_device: bool = False,
+    part: int = 0,
+    parts: int = 1,
+) -> WorkerLoader | FastTrainLoader:
     """Return a loader of batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) to train on.
 
     Call `loader.batch_sampler.set_epoch(epoch)` before each epoch.
@@ -61,16 +72,18 @@ def build_train_loader(
     Args:
         pipeline: `host` works in processes as the notebook does, `fast` in threads.
         on_device: let `fast` work on Paddle's current device.
-        part, parts: which of several processes this is; see `EpochBatchSampler`.
+        part, parts: the number of this process, and the number of processes; see `EpochBatchSampler`.
 
     Raises:
         DataError: the split is smaller than one batch of all processes, or workers cannot be started.
     """
     if len(split) < batch_size * parts:
-        of_each = f" for each of {parts} processes" if parts > 1 else ""
+        processes = f" for each of {parts} processes" if parts > 1 else ""
         raise DataError(
-            f"the {split.name} has {len(split)} pictures, fewer than one batch of {batch_size}{of_each}: "
-            "lower data.batch_size"
+            f"data.batch_size: the {split.name} has {len(split)} pictures, fewer than one batch of "
+            f"{batch_size}{processes}: lower it",
+            key="data.batch_size",
+            value=batch_size,
         )
     sampler = EpochBatchSampler(len(split), batch_size, seed, part, parts)
     if pipeline == "fast":
@@ -87,8 +100,10 @@ def build_train_loader(
     return WorkerLoader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
 
 
-def build_eval_loader(split, *, batch_size, image_size, num_workers, pipeline="host"):
-    """Return a loader of batches (pictures, labels) in order, nothing dropped; `fast` needs no workers for it."""
+def build_eval_loader(
+    split: Split, *, batch_size: int, image_size: int, num_workers: int, pipeline: str = "host"
+) -> WorkerLoader | FastEvalLoader:
+    """Return a loader of batches (pictures, labels) in order, without dropping any; `fast` needs no workers."""
     if pipeline == "fast":
         return FastEvalLoader(split, batch_size=batch_size, image_size=image_size)
     dataset = EvaluationPictures(split, image_size)

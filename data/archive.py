@@ -1,15 +1,17 @@
-"""CIFAR's archives, `cifar-10-python.tar.gz` and `cifar-100-python.tar.gz`, as arrays, checked.
+"""Read CIFAR's archives, `cifar-10-python.tar.gz` and `cifar-100-python.tar.gz`, as checked arrays.
 
-Layout: https://www.cs.toronto.edu/~kriz/cifar.html. Training batches, a test batch, and a member with the names of the
-classes; each batch holds `data`, uint8 [N, 3072] (red, green, blue planes of 32 x 32), and N labels.
+Layout: https://www.cs.toronto.edu/~kriz/cifar.html. There are training batches, a test batch, and a member with the
+class names. Each batch holds `data`, uint8 [N, 3072] (red, green and blue planes of 32 x 32), and N labels.
 """
 
 import gzip
 import io
 import tarfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,24 +19,25 @@ from . import safe_pickle
 from .dataset import HELD_OUT, KEPT, DataError, Dataset, Split, hold_out
 from .download import md5sum
 
-SIDE = 32  # pixels of a picture
+SIDE = 32  # of a picture, in pixels
+Member = dict[str, Any]  # an unpickled member of an archive
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set's official archive: how its members and their keys are called, and where it is."""
+    """A data set's official archive: names of its members and of their keys, and its addresses."""
 
     title: str
-    train: tuple
+    train: tuple[str, ...]
     test: str
     meta: str
     labels: str
     names: str
-    addresses: tuple  # in the order in which they are tried; the second is Paddle's mirror
+    addresses: tuple[str, ...]  # tried in this order; the second is Paddle's mirror
     md5: str
 
     @property
-    def members(self):
+    def members(self) -> tuple[str, ...]:
         return (*self.train, self.test, self.meta)
 
 
@@ -68,15 +71,16 @@ ARCHIVES = {
 }
 
 
-def load(file, name, holdout=0):
+def load(file: str | Path, name: str, holdout: int = 0) -> Dataset:
     """Read an archive in the layout of one of `ARCHIVES`.
 
     Args:
         file: path of the `.tar.gz`.
-        holdout: take that many training pictures of a fixed, seeded permutation as `val` in place of the test set.
+        name: the layout, a key of `ARCHIVES`.
+        holdout: number of training pictures that become `val` instead of the test set; see `data.dataset.hold_out`.
 
     Raises:
-        DataError: the archive is missing, damaged, unsafe or of another layout, or too small for `holdout`.
+        DataError: the archive is missing, damaged, unsafe, of another layout, or too small for `holdout`.
     """
     layout = ARCHIVES[name]
     members = _read_members(Path(file), name)
@@ -91,89 +95,132 @@ def load(file, name, holdout=0):
     return Dataset(train, val, classes, md5, official=md5 == layout.md5)
 
 
-def _read_members(file, dataset):
+def _read_members(file: Path, dataset: str) -> dict[str, Member]:
     title, wanted = ARCHIVES[dataset].title, ARCHIVES[dataset].members
-    members, present = {}, set()
+    members: dict[str, Member] = {}
+    present = set()
     try:
         with tarfile.open(file, "r:gz") as archive:
             for entry in archive:
                 name = Path(entry.name).name
-                if entry.isfile() and name in wanted:
-                    members[name] = _unpickle(file, name, dataset, archive.extractfile(entry).read())
+                if name in wanted and (stream := entry.isfile() and archive.extractfile(entry)):
+                    members[name] = _unpickle(file, name, dataset, stream.read())
                 present.add(name)
             while archive.fileobj.read(1 << 20):
-                pass  # on to the end, where gzip's checksum is
+                pass  # to the end, where gzip's checksum is
     except FileNotFoundError:
         digits = ", or make the demo's digits by `python tools/make_digits.py`" if dataset == "cifar10" else ""
         raise DataError(
             f"data.file: {file} not found: download {title} by `python tools/get_{dataset}.py --output {file}` or "
-            f"data.download=true{digits}"
+            f"data.download=true{digits}",
+            key="data.file",
+            place=file,
         ) from None
     except IsADirectoryError:
         raise DataError(
             f"data.file: {file} is a folder, expected an archive of {title}: for pictures in class sub-folders, set "
-            "data.name=folder"
+            "data.name=folder",
+            key="data.file",
+            place=file,
         ) from None
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{file} is no whole .tar.gz archive ({error}): move it away and get it again") from error
+        raise DataError(
+            f"data.file: {file} is not a whole .tar.gz archive ({error}): move it away and download it again",
+            key="data.file",
+            place=file,
+        ) from error
     except OSError as error:
-        raise DataError(f"data.file: {file} is not readable ({error}): give the path of an archive") from error
+        raise DataError(
+            f"data.file: {file} is not readable ({error}): give the path of an archive", key="data.file", place=file
+        ) from error
     missing = [name for name in wanted if name not in members]
     fits = next((name for name, archive in ARCHIVES.items() if present.issuperset(archive.members)), None)
     if missing and fits:
         raise DataError(
-            f"data.name: {dataset}, but {file} has the layout of {ARCHIVES[fits].title}: set data.name={fits}"
+            f"data.name: {dataset}, but {file} has the layout of {ARCHIVES[fits].title}: set data.name={fits}",
+            key="data.name",
+            value=dataset,
+            place=file,
         )
     if missing:
-        raise DataError(f"{file} has no {', '.join(missing)}: {title}'s python version has {', '.join(wanted)}")
+        raise DataError(
+            f"{file} lacks {', '.join(missing)}: the Python version of {title} has {', '.join(wanted)}",
+            key=missing[0],
+            place=file,
+        )
     return members
 
 
-def _unpickle(file, name, dataset, content):
+def _unpickle(file: Path, name: str, dataset: str, content: bytes) -> Member:
     try:
         batch = safe_pickle.load(io.BytesIO(content))
     except safe_pickle.PickleRefused as error:
         raise DataError(
-            f"{file}: {name} {error}; get the official archive by `python tools/get_{dataset}.py`"
+            f"{file}: {name} {error}; download the official archive by `python tools/get_{dataset}.py`",
+            key=name,
+            place=file,
         ) from error
     if not isinstance(batch, dict):
-        raise DataError(f"{file}: {name} holds a {type(batch).__name__}, not {ARCHIVES[dataset].title}'s dictionary")
+        kind = type(batch).__name__
+        raise DataError(
+            f"{file}: {name} holds a {kind}, expected the dictionary of {ARCHIVES[dataset].title}",
+            key=name,
+            value=kind,
+            place=file,
+        )
     return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
 
 
-def _classes(file, layout, meta):
+def _classes(file: str | Path, layout: Archive, meta: Member) -> list[str]:
     names = meta.get(layout.names)
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, bytes | str) for name in names):
-        raise DataError(f"{file}: {layout.meta} has no list `{layout.names}` of two or more class names")
+        raise DataError(
+            f"{file}: {layout.meta} lacks `{layout.names}`, expected a list of two or more class names",
+            key=layout.names,
+            place=file,
+        )
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names]
 
 
-def _split(file, split, layout, batches, members, num_classes):
-    images, labels = zip(*(_batch(file, layout, name, members[name], num_classes) for name in batches), strict=True)
-    images, labels = np.concatenate(images), np.concatenate(labels)
+def _split(
+    file: str | Path, split: str, layout: Archive, batches: Sequence[str], members: dict[str, Member], num_classes: int
+) -> Split:
+    parts = [_batch(file, layout, name, members[name], num_classes) for name in batches]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not len(labels):
-        raise DataError(f"{file}: the {split} has no pictures")
+        raise DataError(f"{file}: the {split} has no pictures", key=batches[0], place=file)
     return Split(split, np.ascontiguousarray(images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels)
 
 
-def _batch(file, layout, name, batch, num_classes):
+def _batch(
+    file: str | Path, layout: Archive, name: str, batch: Member, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     data, labels = batch.get("data"), batch.get(layout.labels)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
         found = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{file}: `data` of {name} is {found}, expected uint8 [N, 3072]")
+        raise DataError(
+            f"{file}: `data` of {name} is {found}, expected uint8 [N, 3072]", key="data", value=found, place=file
+        )
     try:
         labels = np.asarray(labels)
     except ValueError:  # lists of several lengths
         labels = np.array(None)
     if labels.shape != (len(data),) or (len(data) and labels.dtype.kind not in "iu"):
+        found = f"{labels.dtype} {list(labels.shape)}"
         raise DataError(
-            f"{file}: `{layout.labels}` of {name} is {labels.dtype} {list(labels.shape)}, "
-            f"expected {len(data)} integers, one a row"
+            f"{file}: `{layout.labels}` of {name} is {found}, expected {len(data)} integers, one per row",
+            key=layout.labels,
+            value=found,
+            place=file,
         )
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
+        label = int(labels[wrong[0]])
         raise DataError(
-            f"{file}: label {labels[wrong[0]]} in row {wrong[0]} of {name}, expected 0 to {num_classes - 1} "
-            f"({num_classes} class names in {layout.meta})"
+            f"{file}: label {label} in row {wrong[0]} of {name}, expected 0 to {num_classes - 1} "
+            f"({num_classes} class names in {layout.meta})",
+            key=layout.labels,
+            value=label,
+            place=file,
         )
     return data, labels.astype(np.int64)

@@ -1,58 +1,70 @@
 """The notebook's training augmentation with randomness as a value: `apply(images, sample(rng, n))`.
 
-`sample` draws what `data.host`'s transforms draw; three appliers make the same pictures of it: `apply_cv2` on a CPU,
-`apply_ops` on the device in batched operators, and `apply_vision`, the notebook's own functions, to hold them against.
+`sample` draws from the distributions of the transforms in `data.host`. Three appliers turn these parameters into the
+same pictures: `apply_cv2` on a CPU, `apply_ops` by batched operators on the device, and `apply_vision` by the
+notebook's own functions, as the reference.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 import cv2
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 from paddle.vision.transforms import functional as V
 
-from .host import AS_THE_NOTEBOOK, MEAN, STD
+from .epoch import AS_THE_NOTEBOOK, Augmentation
+from .normalise import MEAN, STD
 
-RATIO = (3 / 4, 4 / 3)  # of the crop's width, in its height
+RATIO = (3 / 4, 4 / 3)  # range of a crop's ratio of width to height
 TRIES = 10
-PIVOT = 74  # about which paddle.vision's cv2 backend stretches contrast, whatever the picture's mean
+PIVOT = 74  # paddle.vision's cv2 backend stretches contrast about this level, whatever the picture's mean
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
 # OpenCV's weights for BGR. The pictures are RGB, so red gets blue's weight: paddle.vision does not swap them either.
 GREY = (0.114, 0.587, 0.299)
+ArrayOrTensor = Any
 
 
 @dataclass(frozen=True)
 class Params:
-    """How n pictures are augmented, as arrays or tensors; `params[indices]` are those of some of them."""
+    """How n pictures are augmented, as arrays or tensors; `params[indices]` selects some of the pictures."""
 
-    box: np.ndarray  # [n, 4]: top, left, height and width of the crop
-    order: np.ndarray  # [n, 3]: which of BRIGHTNESS, CONTRAST and SATURATION comes first, second and third
-    factor: np.ndarray  # [n, 3]: of brightness, contrast and saturation
-    flip: np.ndarray  # [n]: left to right, or not
-    angle: np.ndarray  # [n]: degrees, counter-clockwise
+    box: ArrayOrTensor  # [n, 4]: top, left, height and width of the crop
+    order: ArrayOrTensor  # [n, 3]: which of BRIGHTNESS, CONTRAST and SATURATION comes first, second and third
+    factor: ArrayOrTensor  # [n, 3]: of brightness, contrast and saturation
+    flip: ArrayOrTensor  # [n]: whether to flip left to right
+    angle: ArrayOrTensor  # [n]: degrees, counter-clockwise
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.flip)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: ArrayOrTensor) -> "Params":
         return self.map(lambda values: values[indices])
 
-    def map(self, function):
+    def map(self, function: Callable[[ArrayOrTensor], ArrayOrTensor]) -> "Params":
         return Params(**{name: function(values) for name, values in vars(self).items()})
 
-    def upload(self):
-        """Return the same as float32 tensors on the current device."""
+    def upload(self) -> "Params":
+        """Return these parameters as float32 tensors on the current device."""
         return self.map(lambda values: paddle.to_tensor(values.astype(np.float32)))
 
 
-def sample(rng, n, height=32, width=32, augmentation=AS_THE_NOTEBOOK):
-    """Draw, from a numpy Generator, how n pictures of height x width are augmented.
+def sample(
+    rng: np.random.Generator,
+    n: int,
+    height: int = 32,
+    width: int = 32,
+    augmentation: Augmentation = AS_THE_NOTEBOOK,
+) -> Params:
+    """Draw how n pictures of height x width are augmented.
 
-    The distributions are those of the notebook's transforms, saturation's included: paddle.vision draws a factor
-    f in 0.8..1.2, and where it applies it draws what it really uses, in 1-f..1+f.
+    The distributions are those of the notebook's transforms. Saturation draws twice: paddle.vision draws a factor
+    f in 0.8..1.2, and on applying it draws the effective one in 1-f..1+f.
     """
     jitter, rotation = augmentation.jitter, augmentation.rotation
     factor = rng.uniform(1 - jitter, 1 + jitter, (n, 3))
@@ -67,10 +79,11 @@ def sample(rng, n, height=32, width=32, augmentation=AS_THE_NOTEBOOK):
     )
 
 
-def _boxes(rng, n, height, width, least):
-    """Draw crops as `RandomResizedCrop` does: the first of ten that fits; if none does, the middle of the picture."""
+def _boxes(rng: np.random.Generator, n: int, height: int, width: int, least: float) -> np.ndarray:
+    """Draw crops as `RandomResizedCrop` does: the first of ten that fits, or else the middle of the picture."""
     area = rng.uniform(least, 1, (TRIES, n)) * height * width
-    ratio = np.exp(rng.uniform(*np.log(RATIO), (TRIES, n)))
+    narrowest, widest = np.log(RATIO)
+    ratio = np.exp(rng.uniform(narrowest, widest, (TRIES, n)))
     heights = np.rint(np.sqrt(area / ratio)).astype(np.int64)
     widths = np.rint(np.sqrt(area * ratio)).astype(np.int64)
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
@@ -83,10 +96,10 @@ def _boxes(rng, n, height, width, least):
     return np.stack([top, left, h, w], axis=1)
 
 
-def apply_vision(images, params, size):
+def apply_vision(images: np.ndarray, params: Params, size: int) -> np.ndarray:
     """Augment by paddle.vision's own functions, one picture at a time: uint8 [n, h, w, 3] -> uint8 [n, size, size, 3].
 
-    Slow; the other two are measured by it.
+    It is slow and serves as the reference for the other two appliers.
     """
     jitter = V.adjust_brightness, V.adjust_contrast, V.adjust_saturation
     out = np.empty((len(images), size, size, 3), np.uint8)
@@ -101,12 +114,12 @@ def apply_vision(images, params, size):
     return out
 
 
-def apply_cv2(images, params, size):
+def apply_cv2(images: np.ndarray, params: Params, size: int) -> np.ndarray:
     """Augment on one thread of a CPU: uint8 [n, h, w, 3] -> uint8 [n, size, size, 3].
 
-    Flip and jitter come before the resize, where there are fewer pixels: jitter's truncations then fall elsewhere, by a
-    fraction of a step. A pixel has four channels until the end: rotation, which only moves pixels, then takes it for
-    one float32, and is twice as fast.
+    Flip and jitter come before the resize, where there are fewer pixels; this shifts the truncations of jitter by a
+    fraction of a level. A pixel keeps four channels until the end: rotation, which only moves pixels, treats it as one
+    float32, and is twice as fast.
     """
     first, second, both, matrices = _jitter(params)
     turns = _turns(params.angle, size)
@@ -131,9 +144,12 @@ def apply_cv2(images, params, size):
     return out
 
 
-def _jitter(params):
-    """Brightness and contrast as tables, uint8 [n, 256]: the one that comes first, the second, both in one go; and
-    saturation as matrices [n, 4, 4] from (red, green, blue, 1) to (red, green, blue, 0)."""
+def _jitter(params: Params) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return brightness and contrast as tables, and saturation as matrices.
+
+    -> uint8 [n, 256] of the operation that comes first, of the second, and of both in sequence; float32 [n, 4, 4] from
+    (red, green, blue, 1) to (red, green, blue, 0).
+    """
     brightness, contrast, saturation = params.factor.astype(np.float64).T[:, :, None]
     level = np.arange(256)
     tables = np.stack([level * brightness, (level - PIVOT) * contrast + PIVOT])  # 2, n, 256
@@ -143,14 +159,14 @@ def _jitter(params):
     both = np.take_along_axis(second, first.astype(np.intp), axis=1)
     matrices = np.zeros((len(params), 4, 4), np.float32)
     matrices[:, :3, :3] = (1 - saturation[:, :, None]) * GREY + saturation[:, :, None] * np.eye(3)
-    matrices[:, :3, 3] = -0.499  # cv2 rounds, paddle.vision cuts off; not -0.5, or what is whole already may lose 1
+    matrices[:, :3, 3] = -0.499  # cv2 rounds, paddle.vision truncates; -0.5 could lower whole values by 1
     return first, second, both, matrices
 
 
-def _turns(angle, size):
-    """[n] degrees -> [n, 2, 3]: matrices from a pixel (x, y, 1) of the rotated picture to where it comes from.
+def _turns(angle: np.ndarray, size: int) -> np.ndarray:
+    """[n] degrees -> [n, 2, 3]: matrices from a pixel (x, y, 1) of the rotated picture to its source.
 
-    The centre is (size / 2, size / 2), half a pixel off the picture's: so paddle.vision has it.
+    As in paddle.vision, the center is (size / 2, size / 2), half a pixel off the picture's.
     """
     turn = np.deg2rad(angle.astype(np.float64))
     cos, sin = np.cos(turn), np.sin(turn)
@@ -160,10 +176,10 @@ def _turns(angle, size):
 
 
 @paddle.no_grad()
-def apply_ops(images, params, size):
-    """Augment and normalise by batched operators, on the device and without waiting for it.
+def apply_ops(images: Tensor, params: Params, size: int) -> Tensor:
+    """Augment and normalize by batched operators, on the device and without a synchronization.
 
-    Images uint8 [n, h, w, 3] and params, both tensors -> float32 [n, 3, size, size].
+    images uint8 [n, h, w, 3] and params, all tensors -> float32 [n, 3, size, size]
     """
     height, width = images.shape[1:3]
     grid, inside = _grid(params, size, height, width)
@@ -175,32 +191,31 @@ def apply_ops(images, params, size):
     to_grey = (params.order == SATURATION).astype("float32") * (1 - factor)
     to_pivot = (params.order == CONTRAST).astype("float32") * (1 - factor) * PIVOT
     factor, to_grey, to_pivot = (values.unsqueeze([2, 3, 4]) for values in (factor, to_grey, to_pivot))
-    for i in range(3):  # the picture's first, second and third, which differ from picture to picture
+    for i in range(3):  # the i-th operation is another one in each picture
         x = x * factor[:, i] + ((x * grey).sum(axis=1, keepdim=True) * to_grey[:, i] + to_pivot[:, i])
         x = paddle.floor(x.clip(0, 255))
     return normalise_levels(x * inside)
 
 
 @paddle.no_grad()
-def normalise_levels(x):
-    """Normalise levels of 0..255, float32 [n, 3, H, W].
+def normalise_levels(x: Tensor) -> Tensor:
+    """Normalize levels of 0..255: float32 [n, 3, H, W] -> the same shape.
 
-    Batch normalisation by these means and variances is the same, and on a CPU ten times as fast as `x * a + b`.
+    Batch normalization by these means and variances is equivalent, and on a CPU ten times as fast as `x * a + b`.
     """
     _, mean, variance, one, zero = _colours(paddle.get_device())
     return F.batch_norm(x, mean, variance, one, zero, epsilon=0.0)
 
 
-def _grid(params, size, height, width):
-    """Where in the small pictures the pixels of the large ones come from: crop, resize, flip and rotation in one.
+def _grid(params: Params, size: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return the source of each output pixel: crop, resize, flip and rotation in one.
 
-    Returns:
-        grid [n, size, size, 2] for `grid_sample`, and [n, 1, size, size]: 1, or 0 where rotation has nothing to show.
+    -> grid [n, size, size, 2] for `grid_sample`; [n, 1, size, size], 0 where rotation uncovers a pixel and 1 elsewhere.
     """
     angle = (params.angle * (np.pi / 180)).reshape([-1, 1, 1, 1])
     pixels, across = _pixels(size, paddle.get_device())
-    # Nearest pixel of the unrotated picture, (x, y) from its middle, which is half a pixel off rotation's centre;
-    # with an odd size that centre is not a pixel's place but lies between two.
+    # Nearest pixel of the unrotated picture, (x, y) from its middle, which is half a pixel off the center of rotation;
+    # with an odd size that center lies between two pixels.
     odd = size % 2 / 2
     source = paddle.floor(pixels * paddle.cos(angle) + across * paddle.sin(angle) + (0.5 + odd)) + (0.5 - odd)
     inside = (source.abs().max(axis=3) < size / 2).astype("float32").unsqueeze(1)
@@ -208,16 +223,16 @@ def _grid(params, size, height, width):
     side, corner = box[..., :2], box[..., 2:]
     one = paddle.ones_like(params.flip)
     mirror = paddle.stack([one - 2 * params.flip, one], axis=1).reshape([-1, 1, 1, 2])
-    # cv2 repeats the crop's border, so nothing is taken from beyond the middle of its outermost pixels.
+    # cv2 repeats the crop's border, so no source lies beyond the middle of its outermost pixels.
     reach = (side - 1) / 2
     source = (source * (mirror * side / (reach * size))).clip(-1, 1)  # 1 is the reach
     whole = _whole(height, width, paddle.get_device())
     return source * (reach / whole) + ((corner + reach) / whole - 1), inside
 
 
-# Constants are made once: anew, they would be a copy to the device in every batch.
+# Constants are cached, or each batch would copy them to the device.
 @functools.lru_cache
-def _pixels(size, device):
+def _pixels(size: int, device: str) -> tuple[Tensor, Tensor]:
     axis = np.arange(size, dtype=np.float32) - size / 2
     y, x = np.meshgrid(axis, axis, indexing="ij")
     pixels, across = np.stack([x, y], axis=2)[None], np.stack([-y, x], axis=2)[None]  # 1, size, size, 2
@@ -225,12 +240,12 @@ def _pixels(size, device):
 
 
 @functools.lru_cache
-def _whole(height, width, device):
+def _whole(height: int, width: int, device: str) -> Tensor:
     return paddle.to_tensor([(width - 1) / 2, (height - 1) / 2], "float32")
 
 
 @functools.lru_cache
-def _colours(device):
-    """The weights of grey [1, 3, 1, 1]; means, variances, ones and zeros [3] for levels 0..255."""
-    levels = 255 * np.float64(MEAN), (255 * np.float64(STD)) ** 2, np.ones(3), np.zeros(3)
+def _colours(device: str) -> list[Tensor]:
+    """Return the weights of gray [1, 3, 1, 1]; means, variances, ones and zeros [3] for levels 0..255."""
+    levels = 255 * np.array(MEAN), (255 * np.array(STD)) ** 2, np.ones(3), np.zeros(3)
     return [paddle.to_tensor(value, "float32") for value in (np.reshape(GREY, [1, 3, 1, 1]), *levels)]

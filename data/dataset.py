@@ -1,4 +1,4 @@
-"""What every data set is to the rest: pictures and labels of two splits, the names of the classes, and its identity."""
+"""The common form of all data sets: pictures and labels of two splits, class names, and an identity."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,13 @@ import numpy as np
 
 from common.errors import InputError
 
-HOLDOUT_SEED = 42  # one fixed permutation, so that runs with different seeds are validated on the same pictures
+from . import streams
+
 KEPT, HELD_OUT = "training set without held-out pictures", "held-out training pictures"  # names of these splits
 
 
 class DataError(InputError):
-    """The data cannot be used. The one line says where, what is wrong, and what to do."""
+    """The data cannot be used. The one line names the place, the problem and the cure."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,21 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def share(self, part, parts):
-        """Return one of `parts` shares, as equal as can be, that have every picture once between them."""
+    def share(self, part: int, parts: int) -> "Split":
+        """Return one of `parts` shares of nearly equal size; together they have every picture once."""
         images, labels = (np.array_split(x, parts)[part] for x in (self.images, self.labels))
         return Split(self.name, images, labels)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Both splits, `val` being what is validated on, the names of the classes, and what tells the data from other.
+    """The split to train on, the split to validate on (`val`), the class names, and the identity of the data.
 
-    md5: of an archive that of the file; of a folder, see `data.folder.load`.
-    official: whether it is its data set's official archive, by its MD5.
+    md5: MD5 of an archive's file; for a folder, see `data.folder.load`.
+    official: whether that MD5 is the one of the official archive.
     """
 
     train: Split
@@ -46,23 +47,33 @@ class Dataset:
     official: bool = False
 
 
-def hold_out(file, count, labels, classes):
-    """Choose `count` of the training pictures, always the same: -> (those kept, those held out), both in order.
+def hold_out(file: object, count: int, labels: np.ndarray, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Choose `count` of the training pictures, always the same -> (indices kept, indices held out), both sorted.
 
     Args:
-        labels: the classes of all of them, int64 [N]; classes: their names.
+        file: the data set's file or folder, for errors.
+        labels: classes of all training pictures, int64 [N].
+        classes: class names.
 
     Raises:
-        DataError: nothing would be left of `file`, or of one of its classes, to train on.
+        DataError: no picture, or no picture of some class, would remain to train on.
     """
     if count >= len(labels):
-        raise DataError(f"data.holdout: {count}, but {file} has {len(labels)} training pictures: hold out fewer")
-    order = np.random.RandomState(HOLDOUT_SEED).permutation(len(labels))
+        raise DataError(
+            f"data.holdout: {count}, but {file} has {len(labels)} training pictures: hold out fewer",
+            key="data.holdout",
+            value=count,
+            place=file,
+        )
+    order = streams.holdout_order(len(labels))
     kept, held_out = np.sort(order[count:]), np.sort(order[:count])
     lost = np.setdiff1d(labels, labels[kept])
     if len(lost):
         raise DataError(
             f"data.holdout: {count}, which leaves no picture of class {classes[lost[0]]} in {file} to train on (it has "
-            f"{(labels == lost[0]).sum()}): hold out fewer, or add pictures of that class"
+            f"{(labels == lost[0]).sum()}): hold out fewer, or add pictures of that class",
+            key="data.holdout",
+            value=count,
+            place=file,
         )
     return kept, held_out

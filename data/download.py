@@ -1,8 +1,9 @@
-"""Download an archive: resumable, from the first address that gives it, in place only when whole and checked."""
+"""Download an archive: resumable, from the first address that serves it, renamed into place once it is checked."""
 
 import hashlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import requests
@@ -10,11 +11,11 @@ from tqdm import tqdm
 
 from .dataset import DataError
 
-ATTEMPTS = 3  # in a row that bring nothing, before an address is given up
+ATTEMPTS = 3  # in a row without a byte, before the next address is tried
 CHUNK = 1 << 16
 
 
-def md5sum(file):
+def md5sum(file: str | Path) -> str:
     """Return the MD5 of a file, in hexadecimal."""
     with open(file, "rb") as stream:
         digest = hashlib.md5()
@@ -23,27 +24,29 @@ def md5sum(file):
     return digest.hexdigest()
 
 
-def download(file, addresses, md5, pause=1.0):
-    """Put the archive at `file`; what was fetched so far waits in `file`.part and is gone on with the next time.
+def download(file: str | Path, addresses: Iterable[str], md5: str, pause: float = 1.0) -> None:
+    """Put the archive at `file`. An interrupted download waits in `file`.part, and the next call resumes it.
 
     Args:
         file: where the whole, checked archive goes.
         addresses: tried in order.
-        md5: what the archive has to have.
-        pause: seconds before going on after a dropped connection.
+        md5: the expected one.
+        pause: seconds to wait after a dropped connection.
 
     Raises:
-        DataError: another file is in the way, no address gave the archive, or the disk refuses it.
+        DataError: another file is in the way, no address served the archive, or it cannot be written.
     """
     file = Path(file)
     if not file.name:
-        raise DataError(f"{str(file)!r} names no file: give the path of the archive to be")
+        raise DataError(f"{str(file)!r} does not name a file: give the path of the archive to write", place=file)
     part = file.with_name(file.name + ".part")
     try:
         if file.exists():
             if md5sum(file) == md5:
                 return
-            raise DataError(f"{file} exists and is not the official archive (MD5 {md5} expected): move it away first")
+            raise DataError(
+                f"{file} exists and is not the official archive (MD5 {md5} expected): move it away first", place=file
+            )
         file.parent.mkdir(parents=True, exist_ok=True)
         failures = []
         for address in addresses:
@@ -53,14 +56,15 @@ def download(file, addresses, md5, pause=1.0):
                 return
             failures.append(f"{address}: {failure}")
     except OSError as error:
-        raise DataError(f"{file} cannot be written ({error}): free the place or choose another") from error
+        raise DataError(f"{file} cannot be written ({error}): free some space or choose another", place=file) from error
     raise DataError(
-        f"no address gave {file.name} ({'; '.join(failures)}): try again later, or put the file at {file} yourself"
+        f"no address served {file.name} ({'; '.join(failures)}): try again later, or put the file at {file} yourself",
+        place=file,
     )
 
 
-def _fetch_checked(address, part, md5, pause):
-    """Fetch one address into `part`; None when the MD5 is right, else what went wrong."""
+def _fetch_checked(address: str, part: Path, md5: str, pause: float) -> str | None:
+    """Fetch one address into `part`; return None if the MD5 is right, else the reason of the failure."""
     while True:
         resumed = _size(part) > 0
         failure = _fetch(address, part, pause)
@@ -72,11 +76,11 @@ def _fetch_checked(address, part, md5, pause):
         part.unlink()
         if not resumed:
             return f"wrong MD5 {found}"
-        # The start may have come from elsewhere: once more, all from here.
+        # The beginning may have come from another address: fetch all of it from this one.
 
 
-def _fetch(address, part, pause):
-    """Fetch what is missing of one address, going on after dropped connections; None, or what went wrong."""
+def _fetch(address: str, part: Path, pause: float) -> str | None:
+    """Fetch the missing bytes of one address, resuming after dropped connections; return None, or the reason."""
     fruitless = 0
     while True:
         before = _size(part)
@@ -94,17 +98,17 @@ def _fetch(address, part, pause):
         time.sleep(pause)
 
 
-def _size(part):
+def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _fetch_rest(address, part):
-    """Append what is missing of `address` to `part`; whether it is then as long as the server says."""
+def _fetch_rest(address: str, part: Path) -> bool:
+    """Append the missing bytes of `address` to `part`; return whether it then has the length that the server gave."""
     done = _size(part)
     headers = {"Range": f"bytes={done}-"} if done else {}
     with requests.get(address, headers=headers, stream=True, timeout=30) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return True  # nothing is missing, or `part` is something else: the MD5 tells
+            return True  # nothing is missing, or `part` is of another file: the MD5 will show
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             done = 0  # the server does not resume

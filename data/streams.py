@@ -1,20 +1,21 @@
-"""Every random stream of a run in one table: what its seed is made of, and the number that keeps it apart.
+"""All random streams of a run in one table: the values that seed each, and the number that separates it from others.
 
-A stream is seeded by `[*values, number]`, so what it draws is a function of these values alone: neither the number of
-workers nor a resume changes it. Numbers must never change, or runs of before could not be resumed to the same bits. A
-number of 0 would not keep a stream apart, because numpy ignores trailing zeros of a seed.
+A stream is seeded by `[*values, number]`, so its draws are a function of these values alone: neither the number of
+workers nor a resume changes them. A number must never change, or an older run could not be resumed bit for bit. It
+must not be 0, because numpy ignores trailing zeros of a seed.
 """
 
 import numpy as np
 
-#                     what is drawn                            seeded by
-ORDER = ()  #         the order of an epoch's pictures         seed, epoch
+#                     draws                                    seeded by
+ORDER = ()  #         order of an epoch's pictures             seed, epoch
 HOST = ()  #          the notebook's transforms of a picture   seed, epoch, index
 STEP = ()  #          dropout and stochastic depth of a step   seed, step, process
-AUGMENTATION = (1,)  # the fast pipeline's parameters          seed, epoch
-MIXING = (1,)  #      how a batch is mixed                     seed, step, process, batch of the step
-RANDAUGMENT = (2,)  # RandAugment's operations                 seed, epoch
-ERASING = (3,)  #     the boxes of random erasing              seed, epoch
+AUGMENTATION = (1,)  # parameters of the fast pipeline         seed, epoch
+MIXING = (1,)  #      mixup and CutMix of a batch              seed, step, process, batch within the step
+RANDAUGMENT = (2,)  # operations of RandAugment                seed, epoch
+ERASING = (3,)  #     boxes of random erasing                  seed, epoch
+HOLDOUT = 42  #       held-out training pictures               nothing: runs of all seeds are validated on the same ones
 
 
 def generator(stream: tuple[int, ...], *values: int) -> np.random.Generator:
@@ -31,3 +32,8 @@ def picture_seeds(seed: int, epoch: int, index: int) -> tuple[int, int]:
     """Return the seeds of Python's and numpy's global generators for one picture of the host pipeline."""
     for_python, for_numpy = np.random.SeedSequence([seed, epoch, index, *HOST]).generate_state(2)
     return int(for_python), int(for_numpy)
+
+
+def holdout_order(count: int) -> np.ndarray:
+    """Return the permutation of `count` training pictures whose first ones are held out: int64 [count]."""
+    return np.random.RandomState(HOLDOUT).permutation(count)

@@ -1,29 +1,38 @@
-"""The one attention module that regional and local self-attention share."""
+"""The attention module that regional and local self-attention share."""
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 from . import cpu
 from .layers import Linear, truncated_normal
 from .windows import relative_position_index
 
-# Looked up once: `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
+# A table, because `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
 LOWEST = {
     dtype: float(paddle.finfo(dtype).min) for dtype in (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 }
 
 
 class Attention(nn.Layer):
-    """Multi-head self-attention, with relative position bias and padding mask when it runs inside windows.
+    """Multi-head self-attention; inside windows it adds a relative position bias and can apply a padding mask.
 
     Args:
-        dim: channels C; num_heads has to divide it (ValueError).
+        dim: channels C; must be a multiple of num_heads (ValueError).
         ws: the window size; the bias table `rel_pos` is [heads, (2 ws - 1)**2].
         qk_scale: the factor on q k^T; default (C / heads) ** -0.5.
     """
 
-    def __init__(self, dim, num_heads, ws, qkv_bias=True, qk_scale=None, attn_drop_rate=0.0, drop_rate=0.0):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        ws: int,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop_rate: float = 0.0,
+        drop_rate: float = 0.0,
+    ):
         super().__init__()
         if dim % num_heads:
             raise ValueError(f"embed_dim {dim} is not divisible by num_heads {num_heads}: give heads that divide it")
@@ -38,14 +47,16 @@ class Attention(nn.Layer):
         self.proj_drop = nn.Dropout(drop_rate)
         self.register_buffer("rel_pos_index", paddle.to_tensor(relative_position_index(ws)), persistable=False)
 
-    def forward(self, x, in_windows=False, mask=None, queries=None):
-        """Attend within each sequence.
+    def forward(
+        self, x: Tensor, in_windows: bool = False, mask: Tensor | None = None, queries: int | None = None
+    ) -> Tensor:
+        """Attend within each sequence: x [S, N, C] -> [S, N, C].
 
-        x [S, N, C] -> [S, N, C]. In windows, S = B * windows and N = 1 + ws*ws, regional token first;
-        mask: bool [windows, N, N], False where a pair must not attend. With `queries`, only that many first positions
-        look at the sequence: -> [S, queries, C].
+        in_windows: S is B * windows and N is 1 + ws*ws, regional token first.
+        mask: bool [windows, N, N], False where a pair must not attend.
+        queries: only this number of first positions attend: -> [S, queries, C].
         """
-        N, C, heads = *x.shape[1:], self.num_heads
+        (N, C), heads = x.shape[1:], self.num_heads
         qkv = self.qkv(x).reshape([-1, N, 3 * heads, C // heads]).transpose([0, 2, 1, 3])  # S, 3 heads, N, C/heads
         q, k, v = qkv.split(3, axis=1)
         if queries is not None:
@@ -61,15 +72,15 @@ class Attention(nn.Layer):
         x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, Q, C])
         return self.proj_drop(self.proj(x))
 
-    def _relative_position_bias(self, pairs):
-        """Return the bias of a window's first so many (query, key) pairs, head after head: [heads * pairs]."""
+    def _relative_position_bias(self, pairs: int) -> Tensor:
+        """Return the bias of the first `pairs` pairs (query, key) of a window, head by head: [heads * pairs]."""
         no_bias = paddle.zeros([self.num_heads, 1], dtype=self.rel_pos.dtype)  # the regional token's column
         table = paddle.concat([self.rel_pos, no_bias], axis=1)
         return paddle.index_select(table, self.rel_pos_index[:pairs], axis=1).flatten()
 
-    def _masked(self, logits, mask):
-        # Replaced by the lowest finite value, not by -inf: a row that is masked as a whole then stays finite.
-        windows, heads, Q, N = mask.shape[0], *logits.shape[1:]
+    def _masked(self, logits: Tensor, mask: Tensor) -> Tensor:
+        # The lowest finite value instead of -inf keeps a completely masked row finite.
+        windows, (heads, Q, N) = mask.shape[0], logits.shape[1:]
         lowest = paddle.full([], LOWEST[logits.dtype], dtype=logits.dtype)
         split = logits.reshape([-1, windows, heads, Q, N])
         return paddle.where(mask.unsqueeze(1), split, lowest).reshape([-1, heads, Q, N])

@@ -1,20 +1,27 @@
-"""What a model attends to: the attention weights of all its encoders, taken down by hooks while pictures pass.
+"""The attention weights of all encoders of a model, recorded by hooks during a forward pass.
 
-Outside of `attention_maps` there is no hook and nothing is kept: the model runs as if this module were not there.
+Outside of `attention_maps` there are no hooks and nothing is kept.
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor, nn
+
+from .regionvit import RegionViT
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class StageAttention:
-    """The attention weights of a stage's encoders for B pictures. The last axis is what is attended to: it sums to 1.
+    """The attention weights of a stage's encoders for B pictures. The last axis is that of the keys, and sums to 1.
 
-    What is masked has 0, or on a CPU up to 1.6e-28: Paddle's softmax there takes no exponential below exp(-64).
+    Masked keys have weight 0, or on a CPU up to 1.6e-28, because Paddle's softmax there clips exponents at -64.
 
     regional: RSA, float32 numpy [encoders, B, heads, R, R], over the R = Hr*Wr regional tokens.
     local: LSA, float32 numpy [encoders, B, R, heads, 1 + ws*ws, 1 + ws*ws], in each window, regional token first.
@@ -24,44 +31,48 @@ class StageAttention:
 
     regional: np.ndarray
     local: np.ndarray
-    grid: tuple
-    size: tuple
+    grid: Size
+    size: Size
     ws: int
 
 
-def attention_maps(model, pictures):
-    """Return the attention weights of a RegionViT for pictures [B, in_chans, height, width]: a StageAttention a stage.
+def attention_maps(model: RegionViT, pictures: Tensor) -> list[StageAttention]:
+    """Return the attention weights of a RegionViT for pictures [B, in_chans, height, width], stage by stage.
 
-    The model runs in evaluation mode, and is left as it was.
+    The model runs in evaluation mode; afterwards it is in its previous state.
     """
     with paddle.no_grad(), _evaluating(model), _recording(model) as (weights, shapes):
-        model.forward_features(pictures, detection=True)  # or the last encoder's LSA is the regional tokens' alone
+        # With `detection`, because the last encoder's LSA otherwise has only the regional tokens as queries.
+        model.forward_features(pictures, detection=True)
     stages = zip(model.layers, weights, shapes, strict=True)
-    return [_stage_attention(kept, *shape, stage.ws) for stage, kept, shape in stages]
+    return [_stage_attention(recorded, grid, size, stage.ws) for stage, recorded, (grid, size) in stages]
 
 
-def _stage_attention(weights, grid, size, ws):
-    regional, local = np.stack(weights[0::2]), np.stack(weights[1::2])  # an encoder calls for RSA, then for LSA
+def _stage_attention(weights: list[np.ndarray], grid: Size, size: Size, ws: int) -> StageAttention:
+    regional, local = np.stack(weights[0::2]), np.stack(weights[1::2])  # each encoder computes RSA, then LSA
     encoders, B, _, R, _ = regional.shape
     return StageAttention(regional, local.reshape(encoders, B, R, *local.shape[2:]), grid, size, ws)
 
 
 @contextlib.contextmanager
-def _recording(model):
-    """Within this context the model writes down its attention weights and the shapes of its maps, each stage its own.
+def _recording(model: RegionViT) -> Iterator[tuple[list[list[np.ndarray]], list[tuple[Size, Size]]]]:
+    """Within this context, record for each stage the attention weights and the sizes (grid, size) of its maps.
 
-    What `attn_drop` is given is the softmax itself; each is copied to the host at once.
+    The input of `attn_drop` is the softmax itself; it is copied to the host at once.
     """
-    weights, shapes, hooks = [[] for _ in model.layers], [], []
+    weights: list[list[np.ndarray]] = [[] for _ in model.layers]
+    shapes: list[tuple[Size, Size]] = []
+    hooks = []
 
-    def keep_shapes(stage, inputs, maps):
-        shapes.append([tuple(map(int, each.shape[2:])) for each in maps])
+    def keep_shapes(stage: nn.Layer, inputs: Any, maps: tuple[Tensor, Tensor]) -> None:
+        (Hr, Wr), (H, W) = (map(int, each.shape[2:]) for each in maps)
+        shapes.append(((Hr, Wr), (H, W)))
 
     try:
-        for stage, kept in zip(model.layers, weights, strict=True):
+        for stage, recorded in zip(model.layers, weights, strict=True):
             hooks.append(stage.register_forward_post_hook(keep_shapes))
             for encoder in stage.block[1:]:
-                keep = _keep_in(kept)
+                keep = _keep_in(recorded)
                 hooks.append(encoder.attn.attn_drop.register_forward_pre_hook(keep))
         yield weights, shapes
     finally:
@@ -69,16 +80,16 @@ def _recording(model):
             hook.remove()
 
 
-def _keep_in(kept):
-    def keep(layer, inputs):
-        kept.append(inputs[0].astype("float32").numpy())  # mixed precision has 16-bit ones
+def _keep_in(recorded: list[np.ndarray]) -> Callable[[nn.Layer, Any], None]:
+    def keep(layer: nn.Layer, inputs: Any) -> None:
+        recorded.append(inputs[0].astype("float32").numpy())  # they have 16 bits under mixed precision
 
     return keep
 
 
 @contextlib.contextmanager
-def _evaluating(model):
-    """Within this context the model is in evaluation mode; afterwards each of its layers is in its own mode again."""
+def _evaluating(model: nn.Layer) -> Iterator[None]:
+    """Within this context the model is in evaluation mode; afterwards each layer is in its previous mode."""
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
     model.eval()
     try:

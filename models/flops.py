@@ -1,28 +1,32 @@
 """Multiply-adds of a model, counted as the paper counts them."""
 
+from typing import Any
+
 import paddle
+from paddle import Tensor, nn
 
 from .attention import Attention
 from .layers import Conv2D, DepthwiseConv2D, Linear
+from .regionvit import RegionViT
 
 
-def count_multiply_adds(model, height, width):
-    """Return the multiply-adds for one picture: convolutions, linear layers and the two products of attention.
+def count_multiply_adds(model: RegionViT, height: int, width: int) -> int:
+    """Return the multiply-adds per picture: convolutions, linear layers and the two products of attention.
 
-    That is the whole architecture, with the last encoder's local tokens, which classification leaves out as unread.
-    `paddle.flops` leaves out the products of attention, which belong to no layer of its own, and counts biases.
+    They are those of the whole architecture, including the last encoder's local tokens, which classification skips.
+    `paddle.flops` omits the products of attention, which are not layers, and counts biases.
     """
     total = 0
 
-    def conv(layer, inputs, output):
+    def conv(layer: nn.Layer, inputs: Any, output: Tensor) -> None:
         nonlocal total
         total += int(output.size) * int(layer.weight.size) // layer.weight.shape[0]
 
-    def linear(layer, inputs, output):
+    def linear(layer: nn.Layer, inputs: Any, output: Tensor) -> None:
         nonlocal total
         total += int(output.size) * layer.weight.shape[0]
 
-    def attention(layer, inputs, output):
+    def attention(layer: nn.Layer, inputs: Any, output: Tensor) -> None:
         nonlocal total
         sequences, N, C = output.shape
         total += 2 * sequences * N * N * C  # q k^T and weights v

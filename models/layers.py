@@ -2,53 +2,53 @@
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 from . import cpu
 
 
-def truncated_normal(std):
-    """Return an initialiser: normal of standard deviation `std`, cut at two of them on every Paddle.
+def truncated_normal(std: float) -> nn.initializer.Initializer:
+    """Return an initializer: normal of standard deviation `std`, truncated at two of them on every Paddle.
 
-    Paddle 2.6 always cuts there; 3.x cuts at `a` and `b`, whose defaults are the absolute values -2 and 2.
+    Paddle 2.6 always truncates there; 3.x truncates at `a` and `b`, whose defaults are the absolute values -2 and 2.
     """
     bounds = {} if paddle.__version__.startswith("2.") else {"a": -2 * std, "b": 2 * std}
     return nn.initializer.TruncatedNormal(std=std, **bounds)
 
 
 class Linear(nn.Linear):
-    """A linear layer initialised as RegionViT's are: weight truncated normal of std 0.02, bias 0."""
+    """A linear layer [..., in] -> [..., out] with RegionViT's initialization: weight of std 0.02, bias 0."""
 
-    def __init__(self, in_features, out_features, bias=True):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
         weight = paddle.ParamAttr(initializer=truncated_normal(std=0.02))
         super().__init__(in_features, out_features, weight, None if bias else False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return cpu.linear(x, self.weight, self.bias)
 
 
 class LayerNorm(nn.LayerNorm):
     """Layer norm over the last axis: [..., C] -> [..., C]."""
 
-    def __init__(self, channels, epsilon=1e-6):
+    def __init__(self, channels: int, epsilon: float = 1e-6):
         super().__init__(channels, epsilon)
         self.epsilon = epsilon
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return cpu.layer_norm(x, self.weight, self.bias, self.epsilon)
 
 
 class LayerNorm2D(nn.Layer):
     """Layer norm over the channels of a map, pixel by pixel: [B, C, H, W] -> [B, C, H, W]."""
 
-    def __init__(self, channels, epsilon=1e-5):
+    def __init__(self, channels: int, epsilon: float = 1e-5):
         super().__init__()
         self.epsilon = epsilon
         ones, zeros = nn.initializer.Constant(1.0), nn.initializer.Constant(0.0)
         self.weight = self.create_parameter([1, channels, 1, 1], default_initializer=ones)
         self.bias = self.create_parameter([1, channels, 1, 1], default_initializer=zeros)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = x.transpose([0, 2, 3, 1])  # B, H, W, C
         x = cpu.layer_norm(x, self.weight.flatten(), self.bias.flatten(), self.epsilon)
         return x.transpose([0, 3, 1, 2])  # B, C, H, W
@@ -57,54 +57,54 @@ class LayerNorm2D(nn.Layer):
 class Conv2D(nn.Conv2D):
     """A convolution with bias: [B, in, H, W] -> [B, out, H', W']."""
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0):
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
         self.stride, self.padding = stride, padding
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return cpu.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class DepthwiseConv2D(nn.Conv2D):
     """A 3 x 3 convolution of each channel by itself: [B, in, H, W] -> [B, out, H', W'], out a multiple of in."""
 
-    def __init__(self, in_channels, out_channels, stride=1, bias=True):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = True):
         bias_attr = None if bias else False
         super().__init__(
             in_channels, out_channels, 3, stride=stride, padding=1, groups=in_channels, bias_attr=bias_attr
         )
         self.stride = stride
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return cpu.depthwise_conv2d(x, self.weight, self.bias, self.stride, padding=1)
 
 
 class Mlp(nn.Layer):
     """Two linear layers with an exact (erf) GELU between them: [..., C] -> [..., C]."""
 
-    def __init__(self, dim, hidden_dim, drop_rate=0.0):
+    def __init__(self, dim: int, hidden_dim: int, drop_rate: float = 0.0):
         super().__init__()
         self.fc1 = Linear(dim, hidden_dim)
         self.fc2 = Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop_rate)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.drop(F.gelu(self.fc1(x)))
         return self.drop(self.fc2(x))
 
 
 class DropPath(nn.Layer):
-    """Stochastic depth: in training, zero a whole row of the first axis with probability `rate`.
+    """Stochastic depth: in training, zero each row of the first axis with probability `rate`: [S, ...] -> [S, ...].
 
-    What is kept is divided by 1 - rate. The shape does not change.
+    The other rows are divided by 1 - rate.
     Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
     """
 
-    def __init__(self, rate=0.0):
+    def __init__(self, rate: float = 0.0):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate

@@ -4,10 +4,10 @@ import re
 
 
 def first_name(key: str) -> str:
-    """Return the one name of a parameter: `proj_cls.*` is a second name of `proj.*`."""
+    """Return a parameter's first name: `proj_cls.*` is a second name of `proj.*`."""
     return key.replace(".proj_cls.", ".proj.")
 
 
 def short_name(model: str) -> str:
-    """`regionvit_tiny_224` -> `tiny`"""
+    """Return the short name of a variant: `regionvit_tiny_224` -> `tiny`."""
     return re.sub(r"^regionvit_|_\d+$", "", model)

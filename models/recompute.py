@@ -1,18 +1,23 @@
-"""Layers that forget what they computed, and compute it again in the backward pass."""
+"""Recomputation: a layer's intermediate results are computed again in the backward pass instead of being kept."""
+
+from typing import Any
 
 import paddle
+from paddle import nn
 from paddle.distributed import fleet
 
 
-def recomputed(layer, *inputs):
-    """Run a layer of which only the inputs are kept for the backward pass; what it draws is the same both times.
+def recomputed(layer: nn.Layer, *inputs: Any) -> Any:
+    """Run a layer and keep only its inputs for the backward pass; it draws the same random numbers both times.
 
-    Paddle would see to that too, but by setting Python's and numpy's generators as well as its own, and those belong to
-    the threads that augment pictures meanwhile.
+    Paddle's `preserve_rng_state` would also set the generators of Python and numpy, which belong to the threads that
+    augment pictures at the same time.
+
+    Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, section 4.
     """
     state, again = paddle.get_rng_state(), False
 
-    def run(*inputs):
+    def run(*inputs: Any) -> Any:
         nonlocal again
         if not again:
             again = True

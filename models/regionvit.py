@@ -2,21 +2,24 @@
 
 Chen, Panda, Fan: "RegionViT: Regional-to-Local Attention for Vision Transformers", ICLR 2022, arXiv 2106.02689.
 The official implementation is IBM/RegionViT (Apache-2.0); a notebook ported it to Paddle and trained it on CIFAR-10.
-This one is written anew, computes the same numbers, and keeps the official names of the parameters, in which
-`cls_token` and `proj_cls` speak of regional tokens, `patch_embed` of local ones.
+This implementation is independent, computes the same numbers, and keeps the official parameter names: `cls_token` and
+`proj_cls` belong to regional tokens, `patch_embed` to local ones.
 
 Shapes: B pictures, C channels, a local map of H x W tokens, a regional map of Hr x Wr tokens, windows of ws x ws.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 from .attention import Attention
 from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
 from .recompute import recomputed
-from .windows import PADDING_MASKS, is_padded, merge, padding_mask, partition
+from .windows import PADDING_MASKS, Size, is_padded, merge, padding_mask, partition
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
 DOWNSAMPLINGS = ("c", "sc")
@@ -25,7 +28,7 @@ DOWNSAMPLINGS = ("c", "sc")
 class LocalPatchEmbed(nn.Layer):
     """Local tokens from small patches: [B, in_chans, height, width] -> [B, E, H, W] (Section 3, tokenization)."""
 
-    def __init__(self, patch_size, in_chans, dim, conv_type):
+    def __init__(self, patch_size: int, in_chans: int, dim: int, conv_type: str):
         super().__init__()
         if conv_type == "3conv":
             if patch_size != 4 or dim % 4:
@@ -47,22 +50,22 @@ class LocalPatchEmbed(nn.Layer):
         else:
             self.proj = Conv2D(in_chans, dim, patch_size, stride=patch_size)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.proj(x)
 
 
 class RegionalPatchEmbed(nn.Layer):
     """Regional tokens from large patches: [B, in_chans, height, width] -> [B, E, Hr, Wr] (Section 3, tokenization)."""
 
-    def __init__(self, patch_size, in_chans, dim):
+    def __init__(self, patch_size: int, in_chans: int, dim: int):
         super().__init__()
         self.patch_size = patch_size
         self.proj = Conv2D(in_chans, dim, patch_size, stride=patch_size)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         k, (height, width) = self.patch_size, x.shape[2:]
         if height % k or width % k:
-            # As in the official code, a side that is a multiple of k then gets a whole k too.
+            # As in the official code, a side that is a multiple of k then grows by a whole k.
             rows, columns = k - height % k, k - width % k
             left, top = columns // 2, rows // 2
             x = F.pad(x, [left, columns - left, top, rows - top])
@@ -70,12 +73,12 @@ class RegionalPatchEmbed(nn.Layer):
 
 
 class Projection(nn.Layer):
-    """Downsampling between stages, the same for both maps: 'c' keeps a map, 'sc' halves its sides (rounded up).
+    """Downsampling before a stage, the same for both maps: 'c' keeps a map, 'sc' halves its sides (rounded up).
 
-    regional [B, C, Hr, Wr], local [B, C, H, W] -> the same with the stage's channels and sides.
+    regional [B, C, Hr, Wr], local [B, C, H, W] -> both with the stage's channels and sides
     """
 
-    def __init__(self, in_dim, dim, mode):
+    def __init__(self, in_dim: int, dim: int, mode: str):
         super().__init__()
         if mode == "sc":
             if dim % in_dim:
@@ -89,17 +92,28 @@ class Projection(nn.Layer):
             )
         self.proj_cls = self.proj
 
-    def forward(self, regional, local):
+    def forward(self, regional: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         return self.proj_cls(regional), self.proj(local)
 
 
 class R2LEncoder(nn.Layer):
-    """Regional-to-local transformer encoder (Section 3): RSA passes between regions, LSA and FFN within each.
+    """Regional-to-local transformer encoder (Section 3): RSA works between regions, LSA and FFN within each region.
 
     regional [B, Hr*Wr, C], local [B*Hr*Wr, ws*ws, C] -> the same shapes. RSA and LSA share one attention module.
     """
 
-    def __init__(self, dim, num_heads, ws, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        ws: int,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path_rate: float,
+    ):
         super().__init__()
         self.norm0 = LayerNorm(dim)
         self.norm1 = LayerNorm(dim)
@@ -108,8 +122,10 @@ class R2LEncoder(nn.Layer):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop_rate)
         self.drop_path = DropPath(drop_path_rate)
 
-    def forward(self, regional, local, mask=None, regional_only=False):
-        """`regional_only` leaves out what only the local tokens would need, and returns None for them."""
+    def forward(
+        self, regional: Tensor, local: Tensor, mask: Tensor | None = None, regional_only: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """`regional_only` skips computations for the local tokens alone, and returns None for these tokens."""
         regions, C = regional.shape[1:]
         y = regional + self.drop_path(self.attn(self.norm0(regional)))  # RSA
         y = paddle.concat([y.reshape([-1, 1, C]), local], axis=1)  # B*Hr*Wr, 1 + ws*ws, C
@@ -120,20 +136,31 @@ class R2LEncoder(nn.Layer):
 
 
 class Stage(nn.Layer):
-    """A projection, then R2L encoders over one cut of the local map into windows.
+    """A projection, then R2L encoders over one partition of the local map into windows.
 
     regional [B, C_in, Hr_in, Wr_in], local [B, C_in, H_in, W_in] -> regional [B, C, Hr, Wr], local [B, C, H, W]
     """
 
-    def __init__(self, in_dim, dim, ws, downsampling, drop_path_rates, peg, padding_mask, recompute, **encoder):
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        ws: int,
+        downsampling: str,
+        drop_path_rates: list[float],
+        peg: bool,
+        padding_mask: str,
+        recompute: bool,
+        **encoder: Any,
+    ):
         super().__init__()
         self.ws, self.padding_mask, self.recompute = ws, padding_mask, recompute
         encoders = [R2LEncoder(dim, ws=ws, drop_path_rate=rate, **encoder) for rate in drop_path_rates]
         self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
         self.peg = DepthwiseConv2D(dim, dim, bias=False) if peg else None
 
-    def forward(self, regional, local, regional_only=False):
-        """`regional_only` leaves out what only the local map would need, and returns None for it."""
+    def forward(self, regional: Tensor, local: Tensor, regional_only: bool = False) -> tuple[Tensor, Tensor | None]:
+        """`regional_only` skips computations for the local map alone, and returns None for this map."""
         regional, local = self.block[0](regional, local)
         grid, size = regional.shape[2:], local.shape[2:]
         mask = None
@@ -142,24 +169,26 @@ class Stage(nn.Layer):
         regional, local = self._to_tokens(regional, local, grid)
         encoders = self.block[1:]
         for i, encoder in enumerate(encoders):
-            peg, last = self.peg is not None and i == 0, i == len(encoders) - 1
-            regional, local = self._encode(encoder, regional, local, mask, regional_only and last and not peg)
-            if peg:
+            last = i == len(encoders) - 1 and (self.peg is None or i > 0)  # PEG reads the local tokens
+            regional, local = self._encode(encoder, regional, local, mask, regional_only and last)
+            if self.peg is not None and i == 0:
                 regional, local = self._to_maps(regional, local, grid, size)
                 regional, local = regional + self.peg(regional), local + self.peg(local)  # PEG
                 regional, local = self._to_tokens(regional, local, grid)
         return self._to_maps(regional, local, grid, size)
 
-    def _encode(self, encoder, regional, local, mask, regional_only):
-        # What the last encoder of all computed is what the backward pass begins with: forgetting it would save nothing.
+    def _encode(
+        self, encoder: R2LEncoder, regional: Tensor, local: Tensor, mask: Tensor | None, regional_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        # The backward pass begins with the last encoder of the model: recomputing it would save no memory.
         if self.recompute and self.training and paddle.is_grad_enabled() and not regional_only:
             return recomputed(encoder, regional, local, mask)
         return encoder(regional, local, mask, regional_only)
 
-    def _to_tokens(self, regional, local, grid):
+    def _to_tokens(self, regional: Tensor, local: Tensor, grid: Size) -> tuple[Tensor, Tensor]:
         return regional.flatten(2).transpose([0, 2, 1]), partition(local, grid, self.ws)
 
-    def _to_maps(self, regional, local, grid, size):
+    def _to_maps(self, regional: Tensor, local: Tensor | None, grid: Size, size: Size) -> tuple[Tensor, Tensor | None]:
         C = regional.shape[-1]
         regional = regional.transpose([0, 2, 1]).reshape([-1, C, *grid])
         return regional, None if local is None else merge(local, grid, size, self.ws)
@@ -169,48 +198,48 @@ class RegionViT(nn.Layer):
     """RegionViT: pictures [B, in_chans, height, width] -> logits [B, num_classes], any size from 32 x 32 up.
 
     Args:
-        img_size: the size it is meant for; informative, nothing depends on it.
+        img_size: the intended size, for information only.
         patch_size: side of a local token's patch in pixels; a regional token's is patch_size * kernel_sizes[0].
-        num_classes: 0 leaves the head out and gives features [B, embed_dim[-1]].
+        num_classes: 0 omits the head; the output is then features [B, embed_dim[-1]].
         embed_dim: channels of the tokens, then of each stage: one more entry than there are stages.
-        depth, num_heads, kernel_sizes, downsampling: one entry a stage: encoders, attention heads, window side (the
-            same in all stages: both maps shrink together), and 'c' (keep) or 'sc' (halve the maps).
+        depth, num_heads, kernel_sizes, downsampling: one entry per stage: encoders, attention heads, window side (the
+            same in all stages, because both maps shrink together), and 'c' (keep) or 'sc' (halve the maps).
         patch_conv_type: '3conv' (patch 4 only), '1conv' or 'linear'.
         peg: positional encoding by a depth-wise convolution after each stage's first encoder.
-        det_norm: a LayerNorm2D on each stage's local map, which also goes on normalised.
-        padding_mask: 'reference' (what the official weights were trained with) or 'exact'; see `windows.padding_mask`.
+        det_norm: a LayerNorm2D on each stage's local map, whose output the next stage gets too.
+        padding_mask: 'reference' (the one of the official weights) or 'exact'; see `windows.padding_mask`.
         drop_rate, attn_drop_rate, drop_path_rate: dropout on tokens and projections, on attention weights, and
             stochastic depth, which rises linearly to its rate over all encoders.
-        recompute: in training, keep the inputs of encoders alone and compute the rest again in the backward pass: less
-            memory, the same numbers (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, section 4).
+        recompute: in training, keep only the inputs of encoders and compute the rest again in the backward pass: less
+            memory, the same numbers; see `recompute`.
 
     Raises:
-        ValueError: a shape that cannot work, saying which values would.
+        ValueError: an impossible shape; the message gives the valid values.
     """
 
     def __init__(
         self,
         *,
-        embed_dim,
-        depth,
-        num_heads,
-        kernel_sizes,
-        downsampling,
-        img_size=224,
-        patch_size=16,
-        in_chans=3,
-        num_classes=1000,
-        mlp_ratio=4.0,
-        qkv_bias=True,
-        qk_scale=None,
-        drop_rate=0.0,
-        attn_drop_rate=0.0,
-        drop_path_rate=0.0,
-        patch_conv_type="3conv",
-        peg=False,
-        det_norm=False,
-        padding_mask="reference",
-        recompute=False,
+        embed_dim: Sequence[int],
+        depth: Sequence[int],
+        num_heads: Sequence[int],
+        kernel_sizes: Sequence[int],
+        downsampling: Sequence[str],
+        img_size: int = 224,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        patch_conv_type: str = "3conv",
+        peg: bool = False,
+        det_norm: bool = False,
+        padding_mask: str = "reference",
+        recompute: bool = False,
     ):
         super().__init__()
         _check_stages(embed_dim, depth=depth, num_heads=num_heads, kernel_sizes=kernel_sizes, downsampling=downsampling)
@@ -255,12 +284,12 @@ class RegionViT(nn.Layer):
             for i, dim in enumerate(embed_dim[1:]):
                 setattr(self, f"norm{i}", LayerNorm2D(dim))
 
-    def forward_features(self, x, detection=False):
+    def forward_features(self, x: Tensor, detection: bool = False) -> Tensor | list[Tensor]:
         """Return the mean regional token [B, embed_dim[-1]]; with `detection`, each stage's local map [B, C, H, W]."""
         regional, local = self.cls_token(x), self.pos_drop(self.patch_embed(x))
         maps = []
         for i, stage in enumerate(self.layers):
-            regional_only = not detection and i == len(self.layers) - 1  # nothing reads the last local map then
+            regional_only = not detection and i == len(self.layers) - 1  # the last local map is then unused
             regional, local = stage(regional, local, regional_only)
             if self.det_norm and local is not None:
                 local = getattr(self, f"norm{i}")(local)
@@ -269,11 +298,11 @@ class RegionViT(nn.Layer):
             return maps
         return self.norm(regional.flatten(2).transpose([0, 2, 1])).mean(axis=1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.forward_features(x))
 
 
-def _check_stages(embed_dim, **per_stage):
+def _check_stages(embed_dim: Any, **per_stage: Any) -> None:
     for name, values in {"embed_dim": embed_dim, **per_stage}.items():
         if not isinstance(values, list | tuple) or not values:
             raise ValueError(f"{name} {values!r}: give a list with an entry for each stage")
@@ -281,7 +310,7 @@ def _check_stages(embed_dim, **per_stage):
     if len(embed_dim) != len(per_stage["depth"]) + 1 or len(set(lengths.values())) != 1:
         raise ValueError(
             f"embed_dim has {len(embed_dim)} entries and {lengths}: "
-            "give one entry a stage to each of these, and one more to embed_dim"
+            "give each of these one entry per stage, and embed_dim one more"
         )
     counts = {name: per_stage[name] for name in ("depth", "num_heads", "kernel_sizes")}
     _check_at_least(1, embed_dim=embed_dim, **counts)
@@ -291,13 +320,13 @@ def _check_stages(embed_dim, **per_stage):
         _check_choice("downsampling", mode, DOWNSAMPLINGS)
 
 
-def _check_rates(**rates):
+def _check_rates(**rates: Any) -> None:
     for name, rate in rates.items():
         if not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise ValueError(f"{name} {rate!r}: give a rate from 0 to below 1")
+            raise ValueError(f"{name} {rate!r}: give a rate of at least 0 and below 1")
 
 
-def _check_at_least(low, **counts):
+def _check_at_least(low: int, **counts: Any) -> None:
     for name, value in counts.items():
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(entry, int) and entry >= low for entry in entries):
@@ -305,6 +334,6 @@ def _check_at_least(low, **counts):
             raise ValueError(f"{name} {shown!r}: give whole numbers of {low} or more")
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ValueError(f"{name} {value!r} is unknown: choose one of {', '.join(choices)}")

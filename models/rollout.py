@@ -1,32 +1,37 @@
-"""Attention rollout: from regional tokens back to the pixels that they draw on.
+"""Attention rollout: the share that each pixel has in each regional token.
 
-Abnar, Zuidema: "Quantifying Attention Flow in Transformers", ACL 2020, arXiv 2005.00928: the weights A of each
-attention, averaged over its heads, become (A + I) / 2 for the residual beside it, and are multiplied over all layers.
-Here that is done backwards and a token's shares are followed, so that no matrix of all tokens is ever made.
+Abnar, Zuidema: "Quantifying Attention Flow in Transformers", ACL 2020, arXiv 2005.00928. The weights A of each
+attention, averaged over its heads, become (A + I) / 2 because of the residual connection, and are multiplied over all
+layers. Here the shares of each token are followed backwards, so that no matrix over all tokens is ever built.
 
-What is not attention is taken so: FFN, norms and PEG leave a token where it is; a projection 'sc' is the mean of the
-tokens under its 3 x 3 kernel, weighted by 1, 2, 1 along each side; a token of the first maps is the mean of its patch.
-Padding of a local map is no part of the picture: a share that lies on it is dropped.
+Other layers are approximated: FFN, norms and PEG leave a token in place; a projection 'sc' is the mean of the tokens
+under its 3 x 3 kernel, weighted by 1, 2, 1 along each side; a token of the first maps is the mean of its patch. Padding
+of a local map is not part of the picture, so a share that falls on it is dropped.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
+from .attention_maps import Size, StageAttention
+from .regionvit import RegionViT
 from .windows import merge, partition
 
 
-def rollout(model, maps, picture_size, stage=-1):
-    """Say which part of each regional token at a stage's end comes from which pixel.
+def rollout(model: RegionViT, maps: Sequence[StageAttention], picture_size: Size, stage: int = -1) -> np.ndarray:
+    """Return the share of each pixel in each regional token at the end of a stage.
 
     Args:
-        model: the RegionViT whose maps these are; it tells the sides of patches and where there is a PEG.
-        maps: what `attention_maps` returns for B pictures.
+        model: the RegionViT that the maps come from; its patch sizes and its PEG matter.
+        maps: the result of `attention_maps` for B pictures.
         picture_size: (height, width) of these pictures.
-        stage: the number of the stage; the default is the last.
+        stage: number of the stage; the default is the last one.
 
     Returns:
-        float32 numpy [B, R, height, width]. What belongs to one of the R regional tokens sums to 1, or to less where
-        real tokens attend to padding, as they do in the bottom-right window under the reference padding mask.
+        float32 numpy [B, R, height, width]. The shares in each of the R regional tokens sum to 1, or to less where real
+        tokens attend to padding, as they do in the bottom-right window under the reference padding mask.
     """
     stage = range(len(maps))[stage]
     (B, R), grid, size = maps[stage].local.shape[1:3], maps[stage].grid, maps[stage].size
@@ -42,14 +47,14 @@ def rollout(model, maps, picture_size, stage=-1):
     return pixels.astype("float32").numpy()
 
 
-def _before_encoders(regional, local, attention, peg):
-    """Shares after a stage's encoders -> before them: regional [B, M, Hr, Wr], local [B, M, H, W] -> the same."""
+def _before_encoders(regional: Tensor, local: Tensor, attention: StageAttention, peg: bool) -> tuple[Tensor, Tensor]:
+    """Follow shares through a stage's encoders: regional [B, M, Hr, Wr], local [B, M, H, W] -> the same shapes."""
     grid, size, ws = attention.grid, attention.size, attention.ws
     B, M = regional.shape[:2]
     regional, local = regional.flatten(2).transpose([0, 2, 1]), partition(local, grid, ws)  # B, R, M; B*R, ws*ws, M
     for i in reversed(range(len(attention.regional))):
         if peg and i == 0:
-            local = partition(merge(local, grid, size, ws), grid, ws)  # padded anew there
+            local = partition(merge(local, grid, size, ws), grid, ws)  # PEG pads again
         tokens = paddle.concat([regional.reshape([-1, 1, M]), local], axis=1)  # B*R, 1 + ws*ws, M
         tokens = _before_attention(tokens, attention.local[i].mean(axis=2, dtype="float64"))  # LSA
         regional, local = tokens[:, 0].reshape([B, -1, M]), tokens[:, 1:]
@@ -57,20 +62,23 @@ def _before_encoders(regional, local, attention, peg):
     return regional.transpose([0, 2, 1]).reshape([B, M, *grid]), merge(local, grid, size, ws)
 
 
-def _before_attention(shares, weights):
-    """shares [S, N, M], weights numpy [..., N, N] with S sequences -> [S, N, M]: those that (A + I) / 2 made so."""
+def _before_attention(shares: Tensor, weights: np.ndarray) -> Tensor:
+    """Follow shares [S, N, M] through (A + I) / 2, the weights A being numpy [..., N, N] of S sequences -> [S, N, M]"""
     A = paddle.to_tensor(weights.reshape(-1, *weights.shape[-2:]))
     return (shares + paddle.matmul(A, shares, transpose_x=True)) / 2
 
 
-def _before_projection(shares, size):
-    """[B, M, H, W] -> [B, M, *size]: of the maps that the projection had; it has halved those of another size."""
+def _before_projection(shares: Tensor, size: Size) -> Tensor:
+    """Follow shares through a projection whose input had `size`: [B, M, H, W] -> [B, M, *size]; it halves or keeps."""
     rows, columns = (_halves(out, n) if out < n else np.eye(n) for out, n in zip(shares.shape[2:], size, strict=True))
     return _spread(shares, rows, columns)
 
 
-def _pixels(shares, patch, picture_size, centred=False):
-    """[B, M, H, W] -> [B, M, height, width]: patches from the top left on, or with equal padding on both sides."""
+def _pixels(shares: Tensor, patch: int, picture_size: Size, centred: bool = False) -> Tensor:
+    """Spread shares of tokens over the pixels of their patches: [B, M, H, W] -> [B, M, height, width].
+
+    centred: the picture was padded equally on both sides; otherwise the first patch begins at the top left.
+    """
     rows, columns = (
         _patches(count, n, patch, (count * patch - n) // 2 if centred else 0)
         for count, n in zip(shares.shape[2:], picture_size, strict=True)
@@ -78,25 +86,25 @@ def _pixels(shares, patch, picture_size, centred=False):
     return _spread(shares, rows, columns)
 
 
-def _halves(count, n):
+def _halves(count: int, n: int) -> np.ndarray:
     """[count, n]: row i is the mean of the positions 2i - 1, 2i, 2i + 1 among 0 ... n - 1, weighted by 1, 2, 1.
 
-    Even positions lie under one kernel, odd ones under two: by these weights all count alike.
+    Even positions lie under one kernel and odd ones under two, so these weights treat all positions equally.
     """
     distance = np.abs(np.arange(n) - 2 * np.arange(count)[:, None])
     return _rows_to_one(np.maximum(2 - distance, 0))
 
 
-def _patches(count, n, patch, padding):
+def _patches(count: int, n: int, patch: int, padding: int) -> np.ndarray:
     """[count, n]: row i is the mean of the pixels of patch i among 0 ... n - 1; the first begins at -padding."""
     offset = np.arange(n) + padding - patch * np.arange(count)[:, None]
     return _rows_to_one((offset >= 0) & (offset < patch))
 
 
-def _rows_to_one(weights):
+def _rows_to_one(weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _spread(shares, rows, columns):
+def _spread(shares: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
     """shares [B, M, H, W], rows [H, H'], columns [W, W'] -> [B, M, H', W']"""
     return paddle.matmul(paddle.matmul(paddle.to_tensor(rows), shares, transpose_x=True), paddle.to_tensor(columns))

@@ -2,6 +2,8 @@
 
 import difflib
 import inspect
+from collections.abc import Iterable
+from typing import Any
 
 from .regionvit import RegionViT
 
@@ -10,7 +12,15 @@ KEYWORDS = inspect.signature(RegionViT).parameters
 REQUIRED = [name for name, keyword in KEYWORDS.items() if keyword.default is keyword.empty]
 
 
-def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, img_size=224):
+def _variant(
+    dim: int,
+    num_heads: int,
+    depth: tuple[int, ...],
+    patch_conv_type: str,
+    ws: int,
+    peg: bool = False,
+    img_size: int = 224,
+) -> dict[str, Any]:
     stages = range(len(depth))
     return {
         "img_size": img_size,
@@ -25,8 +35,8 @@ def _variant(dim, num_heads, depth, patch_conv_type, ws, peg=False, img_size=224
     }
 
 
-# The paper's Table of architectures; channels and heads are the first stage's and double with each further one.
-# The last row is this project's own, for native 32 x 32 pictures on small machines.
+# The paper's table of architectures; channels and heads are those of the first stage and double with each further one.
+# The last row is this project's own, for 32 x 32 pictures in their native size on small machines.
 VARIANTS = {
     #                                    dim  heads      depth    patch conv  ws
     "regionvit_tiny_224": _variant(       64,     2, (2, 2,  8, 2), "3conv",   7),
@@ -41,15 +51,15 @@ VARIANTS = {
 }  # fmt: skip
 
 
-def build_model(name, **overrides):
+def build_model(name: str, **overrides: Any) -> RegionViT:
     """Build a RegionViT by name.
 
     Args:
-        name: a key of `VARIANTS`, or "regionvit" for a free one that `overrides` describe in full.
-        overrides: keyword arguments of `RegionViT`, which take the place of the variant's own.
+        name: a key of `VARIANTS`, or "regionvit" for a free architecture that `overrides` describe in full.
+        overrides: keyword arguments of `RegionViT`, which override those of the variant.
 
     Raises:
-        ValueError: an unknown name or keyword, or a shape that cannot work; the message lists what is valid.
+        ValueError: an unknown name or keyword, or an impossible shape; the message lists the valid ones.
     """
     if name != FREE and name not in VARIANTS:
         raise ValueError(
@@ -58,7 +68,7 @@ def build_model(name, **overrides):
     for key in overrides:
         if key not in KEYWORDS:
             raise ValueError(
-                f"{name} has no keyword {key!r}{_did_you_mean(key, KEYWORDS)}; valid: {', '.join(KEYWORDS)}"
+                f"{name} does not take {key!r}{_did_you_mean(key, KEYWORDS)}; valid: {', '.join(KEYWORDS)}"
             )
     settings = {**VARIANTS.get(name, {}), **overrides}
     missing = [key for key in REQUIRED if key not in settings]
@@ -67,6 +77,6 @@ def build_model(name, **overrides):
     return RegionViT(**settings)
 
 
-def _did_you_mean(word, valid):
+def _did_you_mean(word: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, valid, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,24 +1,28 @@
-"""Between maps and window sequences: pure functions of tensors and shapes.
+"""Conversion between maps and window sequences: pure functions of tensors and shapes.
 
 A picture's regional tokens form a grid of Hr x Wr; the local tokens of one regional token form a window of ws x ws.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 
 PADDING_MASKS = ("reference", "exact")
+Size = Sequence[int]  # (Hr, Wr) or (H, W)
 
 
-def is_padded(grid, size, ws):
-    """Whether a local map of `size` (H, W) has to be padded to fill the windows of a `grid` (Hr, Wr)."""
+def is_padded(grid: Size, size: Size, ws: int) -> bool:
+    """Return whether a local map of `size` (H, W) needs padding to fill the windows of a `grid` (Hr, Wr)."""
     return size[0] != grid[0] * ws or size[1] != grid[1] * ws
 
 
-def partition(local, grid, ws):
-    """Cut local maps into the windows of a grid, zero-padded at the bottom and right where they fall short.
+def partition(local: Tensor, grid: Size, ws: int) -> Tensor:
+    """Cut local maps into the windows of a grid, after zero-padding at the bottom and right if necessary.
 
-    [B, C, H, W] -> [B*Hr*Wr, ws*ws, C], a window's tokens in row-major order.
+    [B, C, H, W] -> [B*Hr*Wr, ws*ws, C], the tokens of a window in row-major order
     """
     (Hr, Wr), (C, H, W) = grid, local.shape[1:]
     if is_padded(grid, (H, W), ws):
@@ -27,8 +31,8 @@ def partition(local, grid, ws):
     return windows.reshape([-1, ws * ws, C])
 
 
-def merge(windows, grid, size, ws):
-    """Put windows back together as maps of `size` (H, W) without padding; undoes `partition`.
+def merge(windows: Tensor, grid: Size, size: Size, ws: int) -> Tensor:
+    """Put windows together to maps of `size` (H, W) without padding: the inverse of `partition`.
 
     [B*Hr*Wr, ws*ws, C] -> [B, C, H, W]
     """
@@ -38,12 +42,12 @@ def merge(windows, grid, size, ws):
     return local[:, :, :H, :W] if is_padded(grid, size, ws) else local
 
 
-def padding_mask(grid, size, ws, kind):
-    """Say which pairs of positions in each window's sequence may attend to each other.
+def padding_mask(grid: Size, size: Size, ws: int, kind: str) -> Tensor:
+    """Return which pairs of positions in each window's sequence may attend to each other.
 
     -> bool [Hr*Wr, 1 + ws*ws, 1 + ws*ws]. Position 0 is the regional token, which is never padding.
-    `exact`: both positions lie in real rows and both in real columns. `reference` is what the official code computes:
-    the same, but in the bottom-right window either suffices, so that padding takes part there.
+    `exact`: both positions lie in real rows, and both in real columns. `reference`, as in the official code: in the
+    bottom-right window one of the two conditions suffices, so that padding takes part there.
     """
     (Hr, Wr), (H, W) = grid, size
     real_row = (paddle.arange(Hr * ws) < H).reshape([Hr, 1, ws, 1]).expand([Hr, Wr, ws, ws])
@@ -56,19 +60,19 @@ def padding_mask(grid, size, ws, kind):
     return paddle.concat([both[:-1], corner]) if Hr * Wr > 1 else corner
 
 
-def _pairs(real, ws):
-    """bool [Hr, Wr, ws, ws] -> bool [Hr*Wr, 1 + ws*ws, 1 + ws*ws]: which pairs are both real, regional token first."""
+def _pairs(real: Tensor, ws: int) -> Tensor:
+    """bool [Hr, Wr, ws, ws] -> bool [Hr*Wr, 1 + ws*ws, 1 + ws*ws]: pairs of real positions, regional token first."""
     tokens = real.reshape([-1, ws * ws])
     tokens = paddle.concat([paddle.ones([tokens.shape[0], 1], dtype="bool"), tokens], axis=1)
     return paddle.logical_and(tokens.unsqueeze(2), tokens.unsqueeze(1))
 
 
-def relative_position_index(ws):
-    """Number the column of the `rel_pos` table that each pair of positions in a window's sequence uses.
+def relative_position_index(ws: int) -> np.ndarray:
+    """Return the column of the `rel_pos` table for each pair of positions in a window's sequence.
 
     -> int64 numpy [(1 + ws*ws)**2]. With R = 2 ws - 1, a key at offset (dy, dx) from a local query uses column
     ((dy + ws//2) mod R) * R + ((dx + ws//2) mod R): the official order, which wraps around. Pairs with the regional
-    token get R * R, one past the table: they have no relative position.
+    token have no relative position; they get R * R, one past the table.
     """
     R, place = 2 * ws - 1, table_order(ws)
     y, x = np.divmod(np.arange(ws * ws), ws)
@@ -78,8 +82,8 @@ def relative_position_index(ws):
     return index.reshape(-1)
 
 
-def table_order(ws):
-    """Say where the offsets -(ws - 1) .. ws - 1 stand along either side of the `rel_pos` table.
+def table_order(ws: int) -> np.ndarray:
+    """Return the positions of the offsets -(ws - 1) .. ws - 1 along each side of the `rel_pos` table.
 
     -> int numpy [2 ws - 1]
     """

@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from data.host import MEAN, STD
+from data.normalise import MEAN, STD
 from engine import filenames
 from engine.config import build
 from engine.config.load import dump_config

@@ -18,7 +18,9 @@ from scipy import stats
 import data
 from data import augment, erasing, randaugment
 from data.augment import BRIGHTNESS, CONTRAST, SATURATION, Params
-from data.host import AS_THE_NOTEBOOK, normalise, training_transform, unnormalise
+from data.epoch import AS_THE_NOTEBOOK
+from data.host import training_transform
+from data.normalise import normalise, unnormalise
 from engine.config import build
 from engine.config.load import load_config
 from engine.figures.augmentation import draw_epochs

@@ -9,7 +9,9 @@ from paddle.vision import transforms as T
 
 import data
 from data import safe_pickle
-from data.host import MEAN, STD, evaluation_transform, normalise, training_transform, unnormalise
+from data.evaluation import evaluation_transform
+from data.host import training_transform
+from data.normalise import MEAN, STD, normalise, unnormalise
 from tests.support import archives
 
 
@@ -43,8 +45,8 @@ class Call:
     [
         ({"data_batch_3": None}, ["has no data_batch_3"]),
         ({"batches.meta": {b"label_names": "no"}}, ["batches.meta", "label_names"]),
-        ({"test_batch": b"garbage"}, ["test_batch", "no whole pickle"]),
-        ({"test_batch": pickle.dumps(archives.batch(5, 0))[:-9]}, ["test_batch", "no whole pickle"]),
+        ({"test_batch": b"garbage"}, ["test_batch", "not a whole pickle"]),
+        ({"test_batch": pickle.dumps(archives.batch(5, 0))[:-9]}, ["test_batch", "not a whole pickle"]),
         ({"test_batch": [1, 2]}, ["test_batch", "holds a list"]),
         ({"test_batch": archives.batch(4, 0, labels=[0, 1, 10, 2])}, ["label 10 in row 2 of test_batch", "0 to 9"]),
         ({"test_batch": archives.batch(4, 0, labels=[0, -1, 1, 2])}, ["label -1 in row 1"]),

@@ -5,7 +5,7 @@ from scipy import stats
 
 import data
 from data import erasing
-from data.host import AS_THE_NOTEBOOK, Augmentation
+from data.epoch import AS_THE_NOTEBOOK, Augmentation
 from tests.support.pictures import split
 
 DRAWS, SIZE = 20_000, 224

@@ -19,8 +19,7 @@ from PIL import Image
 
 import data
 import eval as eval_script
-from data import augment, fast, folder as folders, pictures
-from data.host import Augmentation
+from data import Augmentation, augment, fast, folder as folders, pictures
 from engine.benchmark import subjects
 from engine.config import build
 from engine.config.load import flatten, load_config

@@ -4,7 +4,9 @@ from scipy import stats
 
 import data
 from data import augment, randaugment
-from data.host import AS_THE_NOTEBOOK, MEAN, Augmentation, TrainingPictures
+from data.epoch import AS_THE_NOTEBOOK, Augmentation
+from data.host import TrainingPictures
+from data.normalise import MEAN
 from data.randaugment import NAMES
 from tests.support.pictures import pictures, split
 
