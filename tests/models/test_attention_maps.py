@@ -7,18 +7,11 @@ import pytest
 from models import VARIANTS, build_model
 from models.attention_maps import StageAttention, _keep_in, attention_maps
 from models.rollout import rollout
-from tests.support.reference import fill, free_model, picture
+from tests.support.reference import fill, free_model, narrow, picture
 
-MASKS = ("exact", "reference")
-SIZES = [(112, 112), (50, 75)]  # the first fits the first stage's windows of every variant, the second none's
-ZERO = 1e-27  # Paddle's softmax on a CPU gives exp(-64) = 1.6e-28 at the least, also where it is masked
-
-
-def narrow(name, **overrides):
-    """A variant with four channels a head and two encoders a stage: heads, windows and PEG are its own."""
-    heads = VARIANTS[name]["num_heads"]
-    embed_dim = (4 * heads[0], *(4 * count for count in heads))
-    return fill(build_model(name, num_classes=10, embed_dim=embed_dim, depth=(2,) * len(heads), **overrides))
+# The first size fits the first stage's windows of every variant, the second those of none.
+SETTINGS = [(112, 112, "exact"), (50, 75, "exact"), (50, 75, "reference")]
+ZERO = 1e-27  # Paddle's softmax on a CPU gives at least exp(-64) = 1.6e-28, also for masked keys
 
 
 def one_stage(**overrides):
@@ -44,13 +37,31 @@ def has_hooks(model):
     return any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in model.sublayers(include_self=True))
 
 
-@pytest.mark.parametrize(
-    ("size", "padding_mask"), [(SIZES[0], "reference"), (SIZES[1], "reference"), (SIZES[1], "exact")], ids=str
+def to_padding(stage):
+    """What a stage's real tokens give to padding: numpy [encoders, B, R], the largest weight in each window."""
+    ws, (Hr, Wr), (H, W) = stage.ws, stage.grid, stage.size
+    real = np.zeros([Hr * ws, Wr * ws], bool)
+    real[:H, :W] = True
+    real = real.reshape(Hr, ws, Wr, ws).transpose(0, 2, 1, 3).reshape(Hr * Wr, ws * ws)
+    real = np.concatenate([np.ones([Hr * Wr, 1], bool), real], axis=1)
+    pairs = real[:, None, :, None] & ~real[:, None, None, :]
+    return (stage.local * pairs).max(axis=(-3, -2, -1))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(name, *setting) for name in VARIANTS for setting in SETTINGS],
+    ids=lambda param: "{}-{}x{}-{}".format(*param),
 )
-@pytest.mark.parametrize("name", VARIANTS)
-def test_maps_have_their_shapes_and_rows_that_sum_to_one(name, size, padding_mask):
+def recorded(request):
+    """A narrow variant and the maps of two pictures: (name, padding mask, model, size, maps)."""
+    name, *size, padding_mask = request.param
     model = narrow(name, padding_mask=padding_mask)
-    maps = attention_maps(model, picture(1, *size))
+    return name, padding_mask, model, tuple(size), attention_maps(model, picture(1, *size))
+
+
+def test_maps_have_their_shapes_and_rows_that_sum_to_one(recorded):
+    name, _, model, size, maps = recorded
     features = model.forward_features(picture(1, *size), detection=True)
     assert len(maps) == len(features)
     variant, patch = VARIANTS[name], model.cls_token.patch_size
@@ -70,9 +81,31 @@ def test_maps_have_their_shapes_and_rows_that_sum_to_one(name, size, padding_mas
             np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_outputs_are_the_same_bits_with_recording_before_and_none_is_left_behind(name):
-    model, x = narrow(name), picture(1, 50, 75)
+def test_padding_gets_nothing_under_the_exact_mask_and_something_in_the_references_last_window(recorded):
+    """At 50 x 75 both sides of the first stage's last window are padded, whatever the variant."""
+    _, padding_mask, _, _, maps = recorded
+    if padding_mask == "exact":
+        for stage in maps:
+            assert (to_padding(stage) < ZERO).all()
+    else:
+        first = to_padding(maps[0])
+        assert (first[..., -1] > 1e-6).all()
+        assert (first[..., :-1] < ZERO).all()
+
+
+def test_rollout_of_each_region_sums_to_one_under_the_exact_mask(recorded):
+    _, padding_mask, model, size, maps = recorded
+    for i, stage in enumerate(maps):
+        shares = rollout(model, maps, size, i)
+        assert shares.shape == (2, stage.grid[0] * stage.grid[1], *size)
+        assert shares.min() >= 0
+        if padding_mask == "exact":
+            np.testing.assert_allclose(shares.sum(axis=(2, 3)), 1, atol=1e-5)
+
+
+def test_outputs_are_the_same_bits_with_recording_before_and_none_is_left_behind(recorded):
+    _, _, model, _, _ = recorded
+    x = picture(1, 50, 75, batch=1)
     before = model(x).numpy()
     attributes = {layer: set(vars(layer)) for layer in model.sublayers(include_self=True)}
     attention_maps(model, x)
@@ -167,40 +200,6 @@ def test_maps_are_the_softmax_of_queries_and_keys():
     (maps,) = attention_maps(model, x)
     np.testing.assert_allclose(maps.regional[0], rsa, atol=2e-6)
     np.testing.assert_allclose(maps.local[0], lsa.reshape(B, R, 2, *lsa.shape[2:]), atol=2e-6)
-
-
-def to_padding(stage):
-    """What a stage's real tokens give to padding: numpy [encoders, B, R], the largest weight in each window."""
-    ws, (Hr, Wr), (H, W) = stage.ws, stage.grid, stage.size
-    real = np.zeros([Hr * ws, Wr * ws], bool)
-    real[:H, :W] = True
-    real = real.reshape(Hr, ws, Wr, ws).transpose(0, 2, 1, 3).reshape(Hr * Wr, ws * ws)
-    real = np.concatenate([np.ones([Hr * Wr, 1], bool), real], axis=1)
-    pairs = real[:, None, :, None] & ~real[:, None, None, :]
-    return (stage.local * pairs).max(axis=(-3, -2, -1))
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_padding_gets_nothing_under_the_exact_mask_and_something_in_the_references_last_window(name):
-    """At 50 x 75 both sides of the first stage's last window are padded, whatever the variant."""
-    shares = {kind: attention_maps(narrow(name, padding_mask=kind), picture(1, 50, 75)) for kind in MASKS}
-    for stage in shares["exact"]:
-        assert (to_padding(stage) < ZERO).all()
-    first = to_padding(shares["reference"][0])
-    assert (first[..., -1] > 1e-6).all()
-    assert (first[..., :-1] < ZERO).all()
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_rollout_of_each_region_sums_to_one_under_the_exact_mask(name, size):
-    model = narrow(name, padding_mask="exact")
-    maps = attention_maps(model, picture(1, *size))
-    for i, stage in enumerate(maps):
-        shares = rollout(model, maps, size, i)
-        assert shares.shape == (2, stage.grid[0] * stage.grid[1], *size)
-        assert shares.min() >= 0
-        np.testing.assert_allclose(shares.sum(axis=(2, 3)), 1, atol=1e-5)
 
 
 def test_rollout_loses_what_lies_on_padding_under_the_references_mask():
