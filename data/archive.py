@@ -188,7 +188,11 @@ def _split(
     parts = [_batch(file, layout, name, members[name], num_classes) for name in batches]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not len(labels):
-        raise DataError(f"{file}: the {split} has no pictures", key=batches[0], place=file)
+        raise DataError(
+            f"{file}: the {split} ({', '.join(batches)}) has no pictures: download the official archive",
+            key=batches[0],
+            place=file,
+        )
     return Split(split, np.ascontiguousarray(images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels)
 
 
@@ -217,7 +221,7 @@ def _batch(
     if len(wrong):
         label = int(labels[wrong[0]])
         raise DataError(
-            f"{file}: label {label} in row {wrong[0]} of {name}, expected 0 to {num_classes - 1} "
+            f"{file}: `{layout.labels}` of {name} has {label} in row {wrong[0]}, expected 0 to {num_classes - 1} "
             f"({num_classes} class names in {layout.meta})",
             key=layout.labels,
             value=label,

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from data import DataError, pictures
+from data.pictures import PictureError
+from tests.support.errors import refuses
 
 RED, GREEN, BLUE, GREY = (200, 40, 40), (40, 200, 40), (40, 40, 200), (120, 120, 120)
 WHITE = (255, 255, 255)
@@ -143,7 +145,7 @@ def test_every_exif_orientation_gives_the_upright_picture(orientation, format, w
     np.testing.assert_allclose(colours_of(picture), COLOURS, atol=3)
 
 
-def test_odd_exif_data_is_no_reason_to_refuse_or_to_warn(write):
+def test_odd_exif_data_is_neither_refused_nor_warned_about(write):
     exif = Image.Exif()
     exif[ORIENTATION], exif[0x010F] = 9, "maker" * 9
     content = saved(PICTURE, "JPEG", exif=exif)
@@ -161,28 +163,29 @@ def altered(content, at):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("content", "word"),
     [
-        (b"", "not a picture that can be read, expected JPEG or PNG"),
-        (b"a text, whatever its name", "not a picture that can be read"),
-        (saved(NOISE, "GIF"), "not a picture that can be read"),
-        (NOISY_JPEG[: len(NOISY_JPEG) // 2], "a damaged picture (image file is truncated"),
-        (NOISY_JPEG[:-2], "a damaged picture (image file is truncated"),
-        (NOISY_PNG[: len(NOISY_PNG) // 2], "a damaged picture"),
-        (NOISY_PNG[:-12], "a damaged picture (truncated PNG file)"),
-        (altered(NOISY_PNG, NOISY_PNG.index(b"IDAT") + 500), "a damaged picture"),
-        (altered(NOISY_PNG, len(NOISY_PNG) - 13), "a damaged picture (broken PNG file"),  # in a check sum
+        (b"", "not a picture"),
+        (b"a text, whatever its name", "not a picture"),
+        (saved(NOISE, "GIF"), "not a picture"),
+        (NOISY_JPEG[: len(NOISY_JPEG) // 2], "damaged"),
+        (NOISY_JPEG[:-2], "damaged"),
+        (NOISY_PNG[: len(NOISY_PNG) // 2], "damaged"),
+        (NOISY_PNG[:-12], "damaged"),
+        (altered(NOISY_PNG, NOISY_PNG.index(b"IDAT") + 500), "damaged"),
+        (altered(NOISY_PNG, len(NOISY_PNG) - 13), "damaged"),  # in a checksum
     ],
 )
-def test_what_is_no_whole_picture_is_refused_with_the_reason(content, reason, write):
+def test_a_file_that_is_not_a_whole_picture_is_refused_with_the_reason(content, word, write):
     file = write(content, "photo.png")
-    with pytest.raises(DataError) as error:
+    with refuses(PictureError, place=file) as caught:
         pictures.read(file)
-    assert str(error.value).startswith(f"{file}: {reason}")
+    assert str(caught.value).startswith(f"{file}: ")
+    assert word in str(caught.value)
 
 
 def test_no_altered_byte_is_more_than_a_damaged_picture(write):
-    """Whatever Pillow stumbles over, as a number in EXIF data where it expects text."""
+    """Pillow can raise anything, for example at a number in EXIF data where it expects text."""
     exif = Image.Exif()
     exif[ORIENTATION], exif[0x010F] = 6, "maker"
     small, rng = Image.fromarray(quarters(height=4, width=4)), np.random.RandomState(0)
@@ -200,8 +203,10 @@ def test_no_altered_byte_is_more_than_a_damaged_picture(write):
 @pytest.mark.parametrize("error", [AttributeError, struct.error, TypeError, MemoryError, ZeroDivisionError])
 def test_an_error_of_any_kind_in_pillow_is_a_damaged_picture(error, write, monkeypatch):
     monkeypatch.setattr(pictures.ImageOps, "exif_transpose", lambda image, **how: (_ for _ in ()).throw(error("odd")))
-    with pytest.raises(DataError, match=r"a damaged picture \(odd\)"):
-        pictures.read(write(KINDS["JPEG"][0]))
+    file = write(KINDS["JPEG"][0])
+    with refuses(PictureError, place=file) as caught:
+        pictures.read(file)
+    assert "(odd)" in str(caught.value)
 
 
 @pytest.mark.parametrize(("pixels", "refused"), [(1, False), (1.5, False), (2.1, True)])
@@ -212,25 +217,26 @@ def test_a_large_picture_is_read_without_a_warning_and_a_huge_one_refused(pixels
     if not refused:
         assert pictures.read(file).shape == (32, 48, 3)
         return
-    with pytest.raises(DataError, match="too large, expected at most 1,462 pixels: make it smaller"):
+    with refuses(PictureError, place=file) as caught:
         pictures.read(file)
+    assert "1,462 pixels" in str(caught.value)
 
 
-def test_files_that_cannot_be_opened_are_told_apart(tmp_path, write, monkeypatch):
-    with pytest.raises(DataError, match=r"none\.png: no such picture"):
-        pictures.read(tmp_path / "none.png")
-    with pytest.raises(DataError, match="not a file, expected"):
-        pictures.read(tmp_path)
-    with pytest.raises(DataError, match="not readable \\(File name too long\\)"):
-        pictures.read("a" * 5000)
-
+def test_files_that_cannot_be_opened_are_distinguished(tmp_path, write, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
+    def check(file, word):
+        with refuses(PictureError, place=file) as caught:
+            pictures.read(file)
+        assert word in str(caught.value)
+
+    check(tmp_path / "none.png", "no such picture")
+    check(tmp_path, "not a file")
+    check("a" * 5000, "File name too long")
     file = write(b"")
     monkeypatch.setattr(pictures.Path, "read_bytes", refuse)
-    with pytest.raises(DataError, match=r"picture\.jpg: not readable \(Permission denied\)"):
-        pictures.read(file)
+    check(file, "Permission denied")
 
 
 def test_a_folder_stands_for_its_pictures_by_name(tmp_path):
@@ -248,17 +254,17 @@ def test_a_folder_stands_for_its_pictures_by_name(tmp_path):
 
 def test_a_folder_without_pictures_or_not_readable_is_refused(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(
-        DataError, match=f"{tmp_path}: no pictures in this folder .its sub-folders are left out., expected"
-    ):
+    with refuses(DataError, place=tmp_path) as caught:
         pictures.find([tmp_path])
+    assert "no pictures" in str(caught.value)
 
     def refuse(folder):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(DataError, match=f"{tmp_path}: not readable \\(Permission denied\\)"):
+    with refuses(DataError, place=tmp_path) as caught:
         pictures.find([tmp_path])
+    assert "Permission denied" in str(caught.value)
 
 
 def test_a_picture_of_the_data_sets_size_stays_as_it_is():
