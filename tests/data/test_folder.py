@@ -24,13 +24,22 @@ from engine.benchmark import subjects
 from engine.config import build
 from engine.config.load import flatten, load_config
 from engine.errors import UserError
-from engine.figures import predictions
 from engine.filenames import CONFIG
 from engine.inference import trained as trained_models
 from engine.weights import pdparams
 from tests.support import archives
 from tests.support.errors import one_line_about, refuses
-from tests.support.runs import MICRO, ROOT, assert_same_weights, points, resume, script, send_signal_in, train
+from tests.support.runs import (
+    MICRO,
+    ROOT,
+    assert_same_weights,
+    points,
+    resume,
+    script,
+    send_signal_in,
+    train,
+    without_figures,
+)
 
 CLASSES = sorted(archives.CLASSES)
 OF_A_FOLDER = ("data.name=folder", "data.side=32")
@@ -372,8 +381,7 @@ def test_the_same_pictures_as_archive_and_as_folder_make_the_same_batches(twins,
 def trained(nano, twins, tmp_path_factory):
     """Runs on the twins: {data: output folder}."""
     place = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictions, "ON_DASHBOARD", ())
+    with pytest.MonkeyPatch.context() as patch, without_figures():
         for name, file, overrides in (("archive", twins[0], ()), ("folder", twins[1], OF_A_FOLDER)):
             train(patch, file, place / name, *overrides)
     return {name: place / name for name in ("archive", "folder")}
@@ -402,8 +410,7 @@ def test_the_run_records_its_data(trained, twins):
 def stopped_once(nano, twins, tmp_path_factory):
     """The output folder of a run on the twins' folder that was stopped in its fourth step."""
     output = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictions, "ON_DASHBOARD", ())
+    with pytest.MonkeyPatch.context() as patch, without_figures():
         send_signal_in(patch, 3, signal.SIGTERM)
         with pytest.raises(SystemExit):
             train(patch, twins[1], output, *OF_A_FOLDER)
@@ -418,8 +425,8 @@ def stopped(stopped_once, twins, tmp_path):
 
 def test_a_run_on_a_folder_is_resumed_wherever_the_folder_is(trained, stopped, monkeypatch):
     output, moved = stopped
-    monkeypatch.setattr(predictions, "ON_DASHBOARD", ())
-    resume(monkeypatch, output, "-o", f"data.file={moved}")
+    with without_figures():
+        resume(monkeypatch, output, "-o", f"data.file={moved}")
     assert_same_weights(output / "final_model.pdparams", trained["folder"] / "final_model.pdparams")
     assert points(output) == points(trained["folder"])
 
@@ -492,7 +499,8 @@ def test_everything_after_training_works_on_cifar100(nano, trained, twins, tmp_p
 
 def check_everything_after_training(what, run, classes, trained, twins, tmp_path, monkeypatch, capsys):
     weights, config = run / "best_model.pdparams", run / CONFIG
-    script(monkeypatch, eval_script.main, "--weights", weights, "--report")
+    with without_figures():
+        script(monkeypatch, eval_script.main, "--weights", weights, "--report")
     measured = json.loads((run / "eval.json").read_text())
     assert measured["classes"] == classes
     assert measured["provenance"]["archive_name"] == what
@@ -510,9 +518,10 @@ def check_everything_after_training(what, run, classes, trained, twins, tmp_path
     assert all(any(name in line for name in classes) for line in captured.out.splitlines()[-2:])
     assert "not known" not in captured.err
     tool(monkeypatch, "show_attention.py", "--weights", weights, "val:3")
-    tool(monkeypatch, "show_augmentation.py", "-c", config, "--epochs", 3, "--output", tmp_path / "augmentation")
+    tool(monkeypatch, "show_augmentation.py", "-c", config, "--epochs", 1, "--output", tmp_path / "augmentation")
     tool(monkeypatch, "show_augmentation.py", "-c", config, "--appliers", "--output", tmp_path / "augmentation")
-    tool(monkeypatch, "compare.py", trained["archive"], run, "--output", tmp_path / "comparison")
+    with without_figures():
+        tool(monkeypatch, "compare.py", trained["archive"], run, "--output", tmp_path / "comparison")
     assert "data.name" in (tmp_path / "comparison" / "comparison.md").read_text()
 
 

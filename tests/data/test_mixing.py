@@ -7,11 +7,10 @@ from data import mixing
 from data.mixing import Mix, Mixing
 from engine.config import build
 from engine.config.load import load_config
-from engine.figures import predictions
 from engine.training import trainer
 from engine.weights import pdparams
 from tests.support import archives
-from tests.support.runs import points, train
+from tests.support.runs import points, train, without_figures
 
 B, CLASSES, HEIGHT, WIDTH = 6, 5, 20, 24
 
@@ -122,9 +121,9 @@ def test_a_run_learns_from_mixed_batches_and_is_validated_on_plain_ones(nano, tm
         return original(state, batches, criterion)
 
     monkeypatch.setattr(trainer, "train_step", step)
-    monkeypatch.setattr(predictions, "ON_DASHBOARD", ())
     settings = ("data.mixup=0.8", "data.cutmix=1", "train.accumulate=2", "train.epochs=1")
-    train(monkeypatch, archive, output, *settings)
+    with without_figures():
+        train(monkeypatch, archive, output, *settings)
     assert "Training batches are mixed" in (output / "train.log").read_text()
     config = load_config(output / "config.yaml")
     dataset, model, how = build.build_dataset(config), build.build_model(config), Mixing(0.8, 1.0, 10)

@@ -1,0 +1,70 @@
+"""Each of Paddle's private names in `common.paddle_private` exists in the installed Paddle and does its work."""
+
+import numpy as np
+import paddle
+import pytest
+from paddle.io import BatchSampler, DataLoader, Dataset
+
+from common import paddle_private
+
+
+def test_the_installed_paddle_is_one_that_the_names_were_checked_on():
+    assert paddle.__version__ in paddle_private.CHECKED
+
+
+def test_the_number_of_cpu_threads_can_be_set():
+    paddle_private.set_cpu_threads(1)
+
+
+class Numbers(Dataset):
+    def __getitem__(self, index):
+        return np.float32([index])
+
+    def __len__(self):
+        return 8
+
+
+def test_a_running_loader_shows_its_workers_and_can_be_ended():
+    numbers = Numbers()
+    batches = iter(
+        DataLoader(numbers, batch_sampler=BatchSampler(numbers, batch_size=1), num_workers=1, use_shared_memory=False)
+    )
+    next(batches)
+    workers = paddle_private.workers(batches)
+    assert [worker.is_alive() for worker in workers] == [True]
+    for worker in workers:
+        worker.kill()
+        worker.join()
+    paddle_private.end_of_batches(batches)
+    with pytest.raises(SystemError):
+        list(batches)
+
+
+def stepped(**options):
+    layer = paddle.nn.Linear(2, 2)
+    optimizer = paddle.optimizer.Adam(parameters=layer.parameters(), **options)
+    layer(paddle.ones([1, 2])).sum().backward()
+    optimizer.step()
+    return layer, optimizer
+
+
+def test_a_loaded_optimizer_shows_its_accumulators():
+    _, optimizer = stepped()
+    saved = optimizer.state_dict()
+    optimizer.set_state_dict(saved)
+    assert set(paddle_private.accumulators(optimizer)) >= {name for name in saved if "moment" in name}
+
+
+def test_an_optimizer_shows_its_master_weights():
+    _, optimizer = stepped(multi_precision=True)
+    assert paddle_private.master_weights(optimizer) == {}  # its weights are float32 already
+
+
+def test_gradients_of_one_process_are_their_own_average(monkeypatch):
+    from paddle.distributed.fleet.utils import hybrid_parallel_util
+
+    averaged = []
+    monkeypatch.setattr(hybrid_parallel_util, "fused_allreduce_gradients", lambda *inputs: averaged.append(inputs))
+    parameters = paddle.nn.Linear(2, 2).parameters()
+    paddle_private.average_gradients(parameters)
+    assert averaged == [(parameters, None)]
