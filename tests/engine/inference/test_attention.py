@@ -114,7 +114,7 @@ def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, parts
 
 @pytest.fixture(scope="module")
 def seen(nano):
-    """Arguments of the figures for a model with two encoders a stage and the region 0,1 of 2 x 2."""
+    """Arguments of the figures for a model with two encoders per stage and the region 0,1 of 2 x 2."""
     paddle.seed(2)
     model = build_model("regionvit_micro_32", num_classes=10, depth=(2, 2))
     x = paddle.to_tensor(np.random.RandomState(3).standard_normal([1, 3, 32, 32]).astype("float32"))
@@ -173,7 +173,7 @@ def test_names_of_classes_are_no_formulas(seen):
 
 
 def at(name, side, region):
-    """Where a region lies in each stage of a variant that is given a picture of a side."""
+    """Where a region lies in each stage of a variant, for a picture of side x side pixels."""
     stages = len(VARIANTS[name]["depth"])
     small = {"embed_dim": (4, *(4 * 2**i for i in range(stages))), "num_heads": (1,) * stages, "depth": (1,) * stages}
     model = build_model(name, num_classes=10, **small)
