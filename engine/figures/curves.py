@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ NAMES = {"train": "train", "val": "validation"}
 
 def plot_curves(points: Sequence[Point], folder: str | Path) -> list[Path]:
     """Draw the learning curves of a history as PNGs in a folder; return the files, each whole."""
-    drawn = {
-        Path(folder) / filenames.CURVES[quantity]: as_png(figure) for quantity, figure in draw_curves(points).items()
-    }
-    atomic.replace({file: lambda path, png=png: path.write_bytes(png) for file, png in drawn.items()})
-    return list(drawn)
+    drawn = draw_curves(points)
+    pngs = {Path(folder) / filenames.CURVES[name]: as_png(figure) for name, figure in drawn.items()}
+    atomic.replace({file: partial(_write, png) for file, png in pngs.items()})
+    return list(pngs)
+
+
+def _write(png: bytes, path: Path) -> None:
+    path.write_bytes(png)
 
 
 def draw_curves(points: Sequence[Point]) -> dict[str, Figure]:
