@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 from data import DataError
 from engine import filenames
@@ -44,7 +45,7 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
         output.check(overwrite)
     device = _prepare(config)
     parts = build_parts(config, device, resuming)
-    about = {"config": flatten(config), "archive": parts.dataset.md5, "processes": processes.size()}
+    about: dict[str, Any] = {"config": flatten(config), "archive": parts.dataset.md5, "processes": processes.size()}
     checkpoints = Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(output.lock()) if writes else None
