@@ -1,4 +1,4 @@
-"""train.py that sends itself a signal: `dying_train.py CALL SIGNAL ...`, at the call of that number.
+"""train.py with a smaller Micro that sends itself a signal: `dying_train.py CALL SIGNAL ...`, at that call.
 
 Training steps, evaluations and every call to the disk are counted; a call that writes a file writes half of it first.
 With DYING_RANK in the environment only that process of several does so; with DYING_LAUNCHER the signal goes to their
@@ -17,10 +17,10 @@ import train
 from engine import cli, history
 from engine.training import state, trainer
 from models import VARIANTS
+from tests.support.drawing import blank_figures
 from tests.support.runs import NANO
 
-if "DYING_NANO" in os.environ:
-    VARIANTS["regionvit_micro_32"] = NANO
+VARIANTS["regionvit_micro_32"] = NANO
 paddle = state.paddle  # imported by the project, after its settings for it
 deadly, signum = int(sys.argv.pop(1)), getattr(signal, sys.argv.pop(1))
 if os.environ.get("DYING_RANK", "0") != os.environ.get("PADDLE_TRAINER_ID", "0"):
@@ -59,5 +59,6 @@ for name in ("fsync", "rename", "replace", "link", "truncate"):
 shutil.rmtree = counting(shutil.rmtree)
 trainer.train_step, trainer.evaluate = counting(trainer.train_step), counting(trainer.evaluate)
 history.History.append = counting(history.History.append)
-cli.run(train.main)
+with blank_figures():
+    cli.run(train.main)
 print("calls:", calls)

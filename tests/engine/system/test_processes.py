@@ -183,7 +183,7 @@ def test_two_processes_of_which_one_gets_a_signal_resume_to_the_same_bits(
     """The second process writes nothing, so that its calls are training steps and evaluations alone."""
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "train.save_every_steps=2")
     dying = [DYING, call, signal_name, *settings]
-    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK=str(rank), DYING_NANO="1")
+    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK=str(rank))
     assert status != 0, printed
     assert ("Stopped by SIGTERM" in (tmp_path / "run" / "train.log").read_text()) == (signal_name == "SIGTERM")
     assert not (tmp_path / "run" / "final_model.pdparams").exists()
@@ -196,7 +196,7 @@ def test_two_processes_of_which_one_gets_a_signal_resume_to_the_same_bits(
 def test_a_launcher_that_gets_a_signal_lets_all_save_though_it_signals_their_workers_too(archive, tmp_path):
     settings = arguments(archive, tmp_path / "run", "data.batch_size=8", "data.pipeline=host", "data.num_workers=2")
     dying = [DYING, 2, "SIGTERM", *settings, "-o", "train.epochs=20"]
-    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1", DYING_NANO="1")
+    status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1")
     assert status != 0, printed
     log = (tmp_path / "run" / "train.log").read_text()
     step = int(re.search(r"Stopped by SIGTERM at step (\d+)", log)[1])
