@@ -190,7 +190,7 @@ def extreme(name):
         "rotation to the right and flip": {"angle": np.full(n, -20.0, np.float32), "flip": np.ones(n, bool)},
         "crop at a corner": {"box": np.tile([10, 9, 22, 23], (n, 1))},
         "narrow crop and flip": {"box": np.tile([3, 4, 21, 28], (n, 1)), "flip": np.ones(n, bool)},
-        "dark and grey": {"factor": np.tile(np.float32([0.8, 0.8, 0]), (n, 1))},
+        "dark and gray": {"factor": np.tile(np.float32([0.8, 0.8, 0]), (n, 1))},
         "saturation first": {
             "order": np.tile([2, 0, 1], (n, 1)),
             "factor": np.tile(np.float32([1.2, 0.8, 0.1]), (n, 1)),
@@ -221,7 +221,7 @@ def test_neutral_parameters_leave_a_picture_of_the_right_size_as_it_is(applier):
 
 
 @pytest.mark.parametrize("applier", APPLIERS)
-def test_what_rotation_uncovers_is_black_whatever_contrast_does(applier):
+def test_pixels_that_rotation_uncovers_are_black_whatever_contrast_does(applier):
     params = extreme("rotation to the left")
     params.factor[:, CONTRAST] = 0.8  # black itself would become 14
     made = apply(applier, np.full((8, 32, 32, 3), 200, np.uint8), params, 224)

@@ -15,7 +15,7 @@ from tests.support.errors import refuses
 RED, GREEN, BLUE, GREY = (200, 40, 40), (40, 200, 40), (40, 40, 200), (120, 120, 120)
 WHITE = (255, 255, 255)
 ORIENTATION = 0x0112
-# How a camera that is held so stores an upright picture.
+# How a camera in this orientation stores an upright picture.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,13 +29,13 @@ STORED = {
 
 
 def quarters(colours=(RED, GREEN, BLUE, GREY), height=32, width=48, dtype=np.uint8):
-    """An array whose quarters have four colours, or levels of grey."""
+    """An array whose quarters have four colors, or levels of gray."""
     of_each = np.array(colours, dtype).reshape(2, 2, -1)
     return of_each.repeat(height // 2, axis=0).repeat(width // 2, axis=1).squeeze()
 
 
 def colours_of(picture):
-    """The colours in the middle of a picture's quarters."""
+    """The colors in the middle of a picture's quarters."""
     height, width = picture.shape[:2]
     return picture[height // 4 :: height // 2, width // 4 :: width // 2].reshape(4, 3)
 
@@ -61,7 +61,7 @@ def png(rows, depth, colour_type, *chunks):
 
 
 def in_16_bits(colours):
-    """Rows of bytes of quarters whose colours or levels are of 16 bits."""
+    """Rows of bytes of quarters with colors or levels of 16 bits."""
     return quarters(colours, dtype=">u2").reshape(32, -1).view(np.uint8)
 
 
@@ -89,17 +89,17 @@ KINDS = {
     "PNG L": (saved(PICTURE.convert("L"), "PNG"), GREYS),
     "PNG LA": (saved(with_alpha("LA"), "PNG"), [GREYS[0], WHITE, GREYS[2], [187] * 3]),
     "PNG P": (saved(PALETTE, "PNG"), COLOURS),
-    "PNG P with a transparent colour": (saved(PALETTE, "PNG", transparency=IN_PALETTE), [RED, WHITE, BLUE, GREY]),
-    "PNG P with an alpha a colour": (
+    "PNG P with a transparent color": (saved(PALETTE, "PNG", transparency=IN_PALETTE), [RED, WHITE, BLUE, GREY]),
+    "PNG P with an alpha per color": (
         saved(PALETTE, "PNG", transparency=bytes(0 if i == IN_PALETTE else 255 for i in range(4))),
         [RED, WHITE, BLUE, GREY],
     ),
     "PNG RGB": (saved(PICTURE, "PNG"), COLOURS),
-    "PNG RGB with a transparent colour": (saved(PICTURE, "PNG", transparency=GREEN), [RED, WHITE, BLUE, GREY]),
+    "PNG RGB with a transparent color": (saved(PICTURE, "PNG", transparency=GREEN), [RED, WHITE, BLUE, GREY]),
     "PNG RGBA": (saved(with_alpha("RGBA"), "PNG"), [RED, WHITE, BLUE, [187] * 3]),
     "animated PNG: its first": (saved(PICTURE, "PNG", save_all=True, append_images=[OTHER]), COLOURS),
-    "16-bit grey PNG": (png(in_16_bits(LEVELS), 16, 0), [[v >> 8] * 3 for v in LEVELS]),
-    "16-bit grey PNG with a transparent level": (
+    "16-bit gray PNG": (png(in_16_bits(LEVELS), 16, 0), [[v >> 8] * 3 for v in LEVELS]),
+    "16-bit gray PNG with a transparent level": (
         png(in_16_bits(LEVELS), 16, 0, (b"tRNS", struct.pack(">H", LEVELS[1]))),
         [[0] * 3, WHITE, [0x80] * 3, WHITE],
     ),
@@ -166,7 +166,7 @@ def altered(content, at):
     ("content", "word"),
     [
         (b"", "not a picture"),
-        (b"a text, whatever its name", "not a picture"),
+        (b"a text, in spite of its name", "not a picture"),
         (saved(NOISE, "GIF"), "not a picture"),
         (NOISY_JPEG[: len(NOISY_JPEG) // 2], "damaged"),
         (NOISY_JPEG[:-2], "damaged"),

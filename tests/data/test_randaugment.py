@@ -69,7 +69,7 @@ def test_the_largest_magnitudes_are_autoaugments():
     assert sheared[:, -1].sum() == pytest.approx(0.3 * 31.5, abs=1)
 
 
-def test_what_moving_uncovers_has_the_mean_colour():
+def test_pixels_that_a_move_uncovers_have_the_mean_color():
     np.testing.assert_array_equal(randaugment.FILL, np.rint(255 * np.array(MEAN)))
 
 

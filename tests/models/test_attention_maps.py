@@ -210,7 +210,7 @@ def test_rollout_loses_what_lies_on_padding_under_the_references_mask():
     assert (sums[:, -1] < sums[:, :-1].min(axis=1)).all()  # the last window holds the padding
 
 
-def test_rollout_is_of_the_last_stage_unless_told():
+def test_rollout_is_of_the_last_stage_by_default():
     model = fill(free_model())
     maps = attention_maps(model, picture(1, 64, 64))
     np.testing.assert_array_equal(rollout(model, maps, (64, 64)), rollout(model, maps, (64, 64), 3))
@@ -269,7 +269,7 @@ def test_rollout_takes_a_projection_as_the_mean_under_its_kernel():
 
 
 @pytest.mark.parametrize(("peg", "kept"), [(False, 0.75), (True, 0.5)])
-def test_rollout_drops_what_lies_on_padding_at_the_start_and_where_a_peg_pads_anew(peg, kept):
+def test_rollout_drops_what_lies_on_padding_at_the_start_and_where_a_peg_pads_again(peg, kept):
     """The last encoder puts half on padding; without a PEG the first has half of that from a real token."""
     first, last = np.eye(5), np.eye(5)
     last[0], first[4] = [0, 0, 0, 0, 1], [0, 1, 0, 0, 0]

@@ -188,7 +188,7 @@ def test_same_seed_gives_same_initial_weights():
         np.testing.assert_array_equal(states[0][key], states[1][key])
 
 
-def test_initialisation_is_the_notebooks():
+def test_initialization_is_the_notebooks():
     """Linear weights and rel_pos: 0.02 cut at two deviations; norms 1 and 0; all other biases 0."""
     paddle.seed(1)
     for key, value in build_model("regionvit_tiny_224", num_classes=10).state_dict().items():

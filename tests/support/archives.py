@@ -1,4 +1,4 @@
-"""Small archives in the layouts of CIFAR-10 and CIFAR-100, whole or spoilt on purpose, and folders of pictures."""
+"""Small archives in the layouts of CIFAR-10 and CIFAR-100, whole or damaged on purpose, and folders of pictures."""
 
 import io
 import pickle
@@ -12,7 +12,7 @@ BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 
 
 def batch(size, seed, **changes):
-    """One batch of noise around a colour that tells the class, so that a model can learn it."""
+    """One batch of noise around a color per class, so that a model can learn the classes."""
     rng = np.random.RandomState(seed)
     labels = np.arange(size) % 10
     colours = np.random.RandomState(0).randint(40, 216, (10, 3, 1))
@@ -22,7 +22,7 @@ def batch(size, seed, **changes):
 
 
 def members(train=100, test=20, **changes):
-    """The contents of an archive by member name; `changes` replace members."""
+    """The members of a CIFAR-10 archive by name; `changes` replace some."""
     sizes = [len(part) for part in np.array_split(np.arange(train), 5)]
     content = {name: batch(size, seed) for seed, (name, size) in enumerate(zip(BATCHES, sizes, strict=True))}
     content["test_batch"] = batch(test, 9)
@@ -31,7 +31,7 @@ def members(train=100, test=20, **changes):
 
 
 def members_of_100(train=200, test=100):
-    """The same of CIFAR-100, its classes `thing 0` to `thing 99`."""
+    """The members of a CIFAR-100 archive by name; its classes are `thing 0` to `thing 99`."""
     content = {}
     for name, size, seed in (("train", train, 0), ("test", test, 9)):
         content[name] = batch(size, seed, fine_labels=(np.arange(size) % 100).tolist())
@@ -42,7 +42,7 @@ def members_of_100(train=200, test=100):
 
 
 def write_folder(folder, train, val):
-    """Write the pictures of batches as PNGs into train/<class>/ and val/<class>/, numbered in each."""
+    """Write the pictures of batches as numbered PNGs into train/<class>/ and val/<class>/."""
     for split, batches in (("train", train), ("val", val)):
         for content in batches:
             for row, label in zip(content[b"data"], content[b"labels"], strict=True):
@@ -54,14 +54,14 @@ def write_folder(folder, train, val):
 
 
 def of(name, place, train=100, test=20):
-    """Write data for that `data.name` into a folder; return its `data.file`."""
+    """Write a data set of that `data.name` into a folder; return its `data.file`."""
     if name == "folder":
         return write_folder(place / "pictures", [batch(train, 0)], [batch(test, 9)])
     return write(place / f"{name}.tar.gz", {"cifar10": members, "cifar100": members_of_100}[name](train, test))
 
 
 def write(file, content, protocol=2):
-    """Write an archive; a member given as bytes goes in as it is, None leaves it out."""
+    """Write an archive; a member given as bytes is not pickled, and one given as None is left out."""
     with tarfile.open(file, "w:gz", compresslevel=1) as archive:
         for name, value in content.items():
             if value is None:

@@ -1,4 +1,4 @@
-"""Made pictures that look like natural ones to an augmentation."""
+"""Synthetic pictures that resemble natural ones."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from data import Split
 
 
 def pictures(n, seed=0):
-    """Smooth random fields with some grain, uint8 [n, 32, 32, 3]: as natural pictures are, and not as noise is."""
+    """Return smooth random fields with some grain, unlike plain noise: uint8 [n, 32, 32, 3]."""
     rng = np.random.RandomState(seed)
     grain = rng.normal(0, 5, (n, 32, 32, 3))
     fields = [cv2.resize(rng.normal(120, 50, (6, 6, 3)), (32, 32), interpolation=cv2.INTER_CUBIC) for _ in range(n)]

@@ -1,4 +1,4 @@
-"""The golden numbers of the official implementation, and the rule that gives their parameters and inputs.
+"""The golden numbers of the official implementation, and the rules for their parameters and inputs.
 
 `golden/regionvit_reference.json` was computed with IBM/RegionViT in float32 on a CPU; `golden/state_dicts.json` lists
 the names and shapes of three variants' parameters.
