@@ -32,9 +32,11 @@ def main() -> None:
     print(
         f"{measured['images']} pictures ({measured['split']}){views} on {measured['device']} by {measured['runtime']}"
     )
+    top5 = "" if measured["top5"] is None else f"top5: {measured['top5']:.5f}, "
+    smoothing = f" with label smoothing {measured['label_smoothing']:g}" if measured["label_smoothing"] else ""
     print(
-        f"top1: {measured['top1']:.5f}, top5: {measured['top5']:.5f}, loss: {measured['loss']:.5f}, "
-        f"ece: {measured['ece']:.5f}"
+        f"top1: {measured['top1']:.5f}, {top5}loss{smoothing}: {measured['loss']:.5f}, "
+        f"cross entropy: {measured['cross_entropy']:.5f}, ece: {measured['ece']:.5f}"
     )
     print(
         f"ips: {measured['images_per_second']:.1f} samples/s with loading, "

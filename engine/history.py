@@ -24,10 +24,11 @@ class Point:
             the larger share counts) or `val` (means over the whole split).
         top1: a fraction.
         ips: pictures per second.
-        reader_cost: seconds per step spent waiting for batches. This and the following are NaN (an empty cell) for
+        reader_cost: seconds per step spent waiting for batches. This and the next two are NaN (an empty cell) for
             `val`.
         gradient_norm: of the step, over all parameters.
         gpu_memory: peak so far, in MB.
+        cross_entropy: of `val`, without the label smoothing that `loss` has; NaN for `train`.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Point:
     reader_cost: float = math.nan
     gradient_norm: float = math.nan
     gpu_memory: float = math.nan
+    cross_entropy: float = math.nan
 
 
 FIELDS = dataclasses.fields(Point)
@@ -47,7 +49,7 @@ COLUMNS = [item.name for item in FIELDS]
 
 
 def read_history(file: str | Path) -> list[Point]:
-    """Return the points of a `history.csv` in order; in older files the columns that only `train` has may be missing.
+    """Return the points of a `history.csv` in order; in older files the columns that one split lacks may be missing.
 
     Raises:
         UserError: the file is missing, damaged, or not a history.

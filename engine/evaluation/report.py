@@ -50,9 +50,10 @@ def page(
 
 def _headline(measured: dict[str, Any]) -> dict[str, str]:
     """Return the main results, formatted, by name."""
+    top5 = {} if measured["top5"] is None else {"top-5": f"{measured['top5']:.2%}"}
     return {
         "top-1": f"{measured['top1']:.2%}",
-        "top-5": f"{measured['top5']:.2%}",
+        **top5,
         "loss": f"{measured['loss']:.4f}",
         "calibration error": f"{measured['ece']:.2%}",
         "pictures per second": f"{measured['images_per_second']:.0f}",

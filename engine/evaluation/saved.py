@@ -41,7 +41,8 @@ def evaluate_weights(
         flip: average each picture's probabilities with those of its mirror image.
 
     Returns:
-        the content of `eval.json`: top1 and top5 as fractions, loss, ece (expected calibration error), images,
+        the content of `eval.json`: top1 and top5 as fractions, top5 None for five or fewer classes,
+        loss (with the config's label_smoothing), cross_entropy (without it), ece (expected calibration error), images,
         images_per_second (with loading), model_images_per_second (the model alone), device, runtime, weights, split,
         flip, classes, per_class (precision, recall, f1, images), confusion_matrix (true classes down, predicted
         across), provenance.
@@ -66,6 +67,8 @@ def evaluate_weights(
         "top1": result.top1,
         "top5": result.top5,
         "loss": result.loss,
+        "label_smoothing": config.loss.label_smoothing,
+        "cross_entropy": result.cross_entropy,
         "ece": predictions.calibration().error,
         "images": result.images,
         "images_per_second": result.ips,

@@ -22,16 +22,18 @@ class Evaluation:
     """The result of `evaluate`.
 
     Attributes:
-        loss: mean over all pictures.
-        top1, top5: accuracies as fractions.
+        loss: mean of the criterion over all pictures, with label smoothing if that has it.
+        cross_entropy: mean over all pictures of -log p[label], whatever the criterion.
+        top1, top5: accuracies as fractions; top5 is None for five or fewer classes.
         images: number of pictures.
         ips: pictures per second, including loading; the first of several batches counts as warm-up and is left out.
         predictions: for the pictures of all processes.
     """
 
     loss: float
+    cross_entropy: float
     top1: float
-    top5: float
+    top5: float | None
     images: int
     ips: float
     predictions: Predictions
@@ -72,12 +74,14 @@ def evaluate(
     logits, labels = paddle.zeros([0, num_classes]), paddle.zeros([0], dtype="int64")
     if logits_of_all:  # a process may have no pictures
         logits, labels = paddle.concat(logits_of_all), paddle.concat(labels_of_all)
-    probabilities = F.softmax(processes.gather(logits), axis=-1)
+    logits, labels = processes.gather(logits), processes.gather(labels)
+    predictions = Predictions(F.softmax(logits, axis=-1).numpy(), labels.numpy(), logits.numpy())
     return Evaluation(
         loss=counted["loss"],
+        cross_entropy=predictions.cross_entropy(),
         top1=counted["top1"],
         top5=counted["top5"],
         images=counted["images"],
         ips=ips,
-        predictions=Predictions(probabilities.numpy(), processes.gather(labels).numpy()),
+        predictions=predictions,
     )

@@ -18,15 +18,17 @@ class Predictions:
     Attributes:
         probabilities: float32 [N, classes].
         labels: the true classes, int64 [N].
+        logits: float32 [N, classes], or None. Rounding can make probabilities equal where logits are not.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
+    logits: np.ndarray | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """The class with the highest probability, int64 [N]."""
-        return self.probabilities.argmax(axis=1)
+        """The class with the highest logit, of equal ones the first, as in `meter.ranks`; int64 [N]."""
+        return (self.probabilities if self.logits is None else self.logits).argmax(axis=1)
 
     @cached_property
     def confidence(self) -> np.ndarray:
@@ -42,6 +44,13 @@ class Predictions:
     def classes(self) -> range:
         """The indices of the classes."""
         return range(self.probabilities.shape[1])
+
+    def cross_entropy(self) -> float:
+        """Return the mean of -log p[label], from the logits: on a CPU, Paddle's log_softmax ends at -64."""
+        logits = np.asarray(self.logits, np.float64)
+        highest = logits.max(axis=1)
+        own = logits[np.arange(len(logits)), self.labels]
+        return float(np.mean(np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own))
 
     def confusion(self) -> np.ndarray:
         """Return the confusion matrix: counts int64 [classes, classes], rows are true, columns predicted classes."""

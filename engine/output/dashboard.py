@@ -22,6 +22,7 @@ BUCKETS = 30  # of a histogram
 SCALARS = {
     "loss": "curves/loss/{split}",
     "top1": "curves/top1/{split}",
+    "cross_entropy": "curves/cross_entropy/{split}",  # without label smoothing; of `val` only
     "lr": "optimizer/lr",
     "gradient_norm": "optimizer/gradient_norm",
     "ips": "performance/ips/{split}",

@@ -138,12 +138,14 @@ class Trainer:
         state, epochs = self.state, self.settings.epochs
         state.epoch, state.iteration, state.meter = state.epoch + 1, 0, Meter(state.model.num_classes)
         epoch, rate = state.epoch, state.optimizer.get_lr()
-        self.records.point(Point(state.step, epoch, "val", rate, result.loss, result.top1, result.ips))
+        numbers = (state.step, epoch, "val", rate, result.loss, result.top1, result.ips)
+        self.records.point(Point(*numbers, cross_entropy=result.cross_entropy))
         is_best = result.top1 > state.best["top1"] and self._save_best()
         if is_best:
             state.best = {"top1": result.top1, "epoch": epoch}
         self.records.info(
-            f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result.loss:.5f}, top1: {result.top1:.5f}, "
+            f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result.loss:.5f}, "
+            f"cross_entropy: {result.cross_entropy:.5f}, top1: {result.top1:.5f}, "
             f"ips: {result.ips:.1f} samples/s, best top1: {state.best['top1']:.5f} "
             f"(epoch {state.best['epoch']}{', new best' if is_best else ''})"
         )

@@ -119,7 +119,8 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
         measured["top1"]
     )
     log = (home / RUN / "train.log").read_text()
-    assert f"loss: {measured['loss']:.5f}, top1: {measured['top1']:.5f}, ips" in log
+    losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
+    assert f"{losses}, top1: {measured['top1']:.5f}, ips" in log
     assert measured["classes"] == archives.CLASSES
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.metrics.evaluate import evaluate
 from engine.metrics.losses import LabelSmoothingCrossEntropy
-from engine.metrics.meter import Meter
+from engine.metrics.meter import Meter, ranks
 
 
 def test_meter_counts_as_by_hand():
@@ -23,11 +23,54 @@ def test_of_labels_that_are_shares_the_largest_counts():
     assert meter.read()["top1"] == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("num_classes", [2, 4])
-def test_top5_of_few_classes_is_everything(num_classes):
+@pytest.mark.parametrize(("num_classes", "exists"), [(2, False), (5, False), (6, True)])
+def test_five_or_fewer_classes_have_no_top5(num_classes, exists):
     meter = Meter(num_classes)
     meter.update(paddle.to_tensor(1.0), paddle.rand([6, num_classes]), paddle.to_tensor([0, 1] * 3))
-    assert meter.read()["top5"] == 1
+    assert (meter.read()["top5"] is not None) == exists
+
+
+def test_of_equal_logits_the_first_class_comes_first():
+    logits = paddle.to_tensor([[0.0, 3, 3, 3], [3, 3, 0, 3], [7, 7, 7, 7]])
+    assert [ranks(logits, paddle.full([3], i, "int64")).tolist() for i in range(4)] == [
+        [3, 0, 0],
+        [0, 1, 1],
+        [1, 3, 2],
+        [2, 2, 3],
+    ]
+
+
+def test_nan_is_no_hit():
+    logits = paddle.full([4, 10], float("nan"))
+    meter = Meter(10)
+    meter.update(paddle.to_tensor(1.0), logits, paddle.to_tensor([0, 1, 2, 3]))
+    assert (meter.read()["top1"], meter.read()["top5"]) == (0, 0)
+
+
+def test_accuracy_confusion_and_predictions_agree_where_logits_tie():
+    """Logits of 16 bits tie often, and softmax makes equal what nearly was."""
+    rng = np.random.RandomState(0)
+    logits = np.round(rng.standard_normal((4000, 10)) * 2).astype("float32") / 2
+    logits[:100] *= 1e-9  # differ as logits, not as probabilities
+    labels = rng.randint(0, 10, len(logits))
+    batches = [(paddle.to_tensor(logits), paddle.to_tensor(labels))]
+    result = evaluate(paddle.nn.Identity(), batches, LabelSmoothingCrossEntropy(), num_classes=10)
+    confusion = result.predictions.confusion()
+    np.testing.assert_array_equal(result.predictions.predicted, logits.argmax(axis=1))
+    assert result.top1 == np.trace(confusion) / len(labels) == result.predictions.correct.mean()
+
+
+def test_the_cross_entropy_is_the_loss_without_smoothing():
+    logits, labels = paddle.to_tensor([[2.0, 0, -1], [0, 0, 90]]), paddle.to_tensor([0, 0])
+    result = evaluate(paddle.nn.Identity(), [(logits, labels)], LabelSmoothingCrossEntropy(0.1), num_classes=3)
+    by_hand = (np.log(np.exp(2) + 1 + np.exp(-1)) - 2 + 90) / 2  # the second probability is 0 in float32
+    assert result.cross_entropy == pytest.approx(by_hand, rel=1e-6)
+    # Not a logarithm of Paddle's, which ends at -64 on a CPU.
+    assert result.loss == pytest.approx(LabelSmoothingCrossEntropy(0.1)(logits, labels).item(), rel=1e-6)
+    logits = paddle.to_tensor(np.random.RandomState(0).standard_normal((30, 7)).astype("float32"))
+    batches = [(logits, paddle.arange(30) % 7)]
+    plain = evaluate(paddle.nn.Identity(), batches, LabelSmoothingCrossEntropy(0), num_classes=7)
+    assert plain.loss == pytest.approx(plain.cross_entropy, rel=1e-6)
 
 
 def test_mean_loss_is_per_picture_when_the_last_batch_is_smaller():

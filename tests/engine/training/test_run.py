@@ -109,7 +109,7 @@ def test_the_number_of_workers_does_not_change_a_bit(pipeline, archive, tmp_path
 def test_history_has_every_recorded_point(trained):
     assert (
         (trained / "history.csv").read_text().splitlines()[0]
-        == "step,epoch,split,lr,loss,top1,ips,reader_cost,gradient_norm,gpu_memory"
+        == "step,epoch,split,lr,loss,top1,ips,reader_cost,gradient_norm,gpu_memory,cross_entropy"
         == ",".join(COLUMNS)
     )
     points = read_history(trained / "history.csv")
@@ -154,7 +154,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path
 
 def made_up_result(top1):
     predictions = Predictions(np.full([21, 10], 0.1, np.float32), np.zeros(21, np.int64))
-    return Evaluation(loss=1.0, top1=top1, top5=1.0, images=21, ips=1.0, predictions=predictions)
+    return Evaluation(loss=1.0, cross_entropy=1.0, top1=top1, top5=1.0, images=21, ips=1.0, predictions=predictions)
 
 
 def test_best_is_the_first_epoch_of_the_highest_accuracy(archive, tmp_path, monkeypatch):
@@ -221,7 +221,7 @@ def test_the_dashboard_has_every_kind_of_record(trained):
     reader = LogReader(file_path=str(*(trained / "vdl").iterdir()))
     tags = reader.get_tags()
     assert set(tags["scalar"]) == {
-        *("curves/loss/train", "curves/loss/val", "curves/top1/train", "curves/top1/val"),
+        *("curves/loss/train", "curves/loss/val", "curves/top1/train", "curves/top1/val", "curves/cross_entropy/val"),
         *("optimizer/lr", "optimizer/gradient_norm"),
         *("performance/ips/train", "performance/ips/val", "performance/reader_cost"),  # and no GPU's memory
     }
