@@ -10,6 +10,7 @@ from models import VARIANTS, build_model, regionvit
 from models.layers import DropPath
 from models.windows import partition
 from tests.support.reference import (
+    KINDS,
     REFERENCE,
     STATE_DICTS,
     fill,
@@ -100,7 +101,7 @@ def test_state_dict_has_the_official_names_shapes_and_order(variant):
     assert [(key, value.shape) for key, value in state.items()] == list(STATE_DICTS[variant].items())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_parameter_has_a_gradient(name):
     check_gradients(narrow(name))
 
@@ -125,7 +126,7 @@ def check_gradients(model):
 
 @pytest.mark.parametrize("padding_mask", ["reference", "exact"])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 32), (91, 128)], ids=lambda s: f"{s[0]}x{s[1]}")
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", KINDS)
 def test_accepts_any_picture_size(name, size, padding_mask):
     model = small_model(name)
     for stage in model.layers:

@@ -20,6 +20,18 @@ REFERENCE = json.loads((GOLDEN / "regionvit_reference.json").read_text())
 STATE_DICTS = json.loads((GOLDEN / "state_dicts.json").read_text())
 
 
+# A variant for each window side, patch convolution and PEG: narrow ones then differ in their heads alone.
+KINDS = (
+    "regionvit_tiny_224",
+    "regionvit_medium_224",
+    "regionvit_small_w14_224",
+    "regionvit_small_w14_peg_224",
+    "regionvit_base_w14_224",
+    "regionvit_base_w14_peg_224",
+    "regionvit_micro_32",
+)
+
+
 def parameter(key, shape, salt):
     z = np.random.RandomState(zlib.crc32((key + salt).encode())).standard_normal(shape).astype("float32")
     if key.endswith("rel_pos"):
