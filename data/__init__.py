@@ -1,12 +1,13 @@
 """Data for training and evaluation: CIFAR's archives or a folder of pictures, and loaders over them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from paddle.io import BatchSampler
 
 from . import archive, folder
 from .archive import ARCHIVES, SIDE
-from .dataset import DataError, Dataset, Split
+from .dataset import RANDOM, STRATIFIED, DataError, Dataset, Split
 from .epoch import AS_THE_NOTEBOOK, Augmentation
 from .evaluation import EvaluationPictures, evaluation_transform
 from .fast import FastEvalLoader, FastTrainLoader
@@ -18,7 +19,9 @@ from .workers import WorkerLoader, check
 __all__ = [
     "ARCHIVES",
     "FOLDER",
+    "RANDOM",
     "SIDE",
+    "STRATIFIED",
     "Augmentation",
     "DataError",
     "Dataset",
@@ -35,7 +38,13 @@ FOLDER = "folder"  # the name of data that are not an archive: pictures in class
 
 
 def load(
-    file: str | Path, name: str = "cifar10", holdout: int = 0, side: int = SIDE, val_only: bool = False
+    file: str | Path,
+    name: str = "cifar10",
+    holdout: int = 0,
+    side: int = SIDE,
+    val_only: bool = False,
+    classes: Sequence[str] | None = None,
+    holdout_split: str = RANDOM,
 ) -> Dataset:
     """Read a data set.
 
@@ -44,12 +53,18 @@ def load(
         name: its kind, one of `ARCHIVES` or `FOLDER`.
         holdout: number of training pictures that become `val`; 0 takes the data set's own second split.
         side: side of a folder's pictures in pixels, after resizing.
-        val_only: `train` is not needed. It is then empty for a folder, because decoding takes long.
+        val_only: `train` is not needed. It is then empty for a folder, because decoding takes long; and without
+            `holdout` a folder needs no train/.
+        classes: the names of the classes in the order of their labels, for example those of a trained model, for data
+            whose classes are fewer or in another order; by default the data's own.
+        holdout_split: how pictures are held out, `RANDOM` or `STRATIFIED`; see `data.dataset.hold_out`.
 
     Raises:
         DataError: see `data.archive.load` and `data.folder.load`.
     """
-    return folder.load(file, holdout, side, val_only) if name == FOLDER else archive.load(file, name, holdout)
+    if name == FOLDER:
+        return folder.load(file, holdout, side, val_only, classes, holdout_split)
+    return archive.load(file, name, holdout, val_only, classes, holdout_split)
 
 
 def build_train_loader(

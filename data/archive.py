@@ -5,6 +5,7 @@ class names. Each batch holds `data`, uint8 [N, 3072] (red, green and blue plane
 """
 
 import gzip
+import hashlib
 import io
 import tarfile
 import zlib
@@ -16,7 +17,18 @@ from typing import Any
 import numpy as np
 
 from . import safe_pickle
-from .dataset import HELD_OUT, KEPT, DataError, Dataset, Split, hold_out
+from .dataset import (
+    HELD_OUT,
+    KEPT,
+    RANDOM,
+    DataError,
+    Dataset,
+    Split,
+    about_absent,
+    about_twins,
+    hold_out,
+    positions,
+)
 from .download import md5sum
 
 SIDE = 32  # of a picture, in pixels
@@ -71,28 +83,67 @@ ARCHIVES = {
 }
 
 
-def load(file: str | Path, name: str, holdout: int = 0) -> Dataset:
+def load(
+    file: str | Path,
+    name: str,
+    holdout: int = 0,
+    val_only: bool = False,
+    classes: Sequence[str] | None = None,
+    holdout_split: str = RANDOM,
+) -> Dataset:
     """Read an archive in the layout of one of `ARCHIVES`.
 
     Args:
         file: path of the `.tar.gz`.
         name: the layout, a key of `ARCHIVES`.
         holdout: number of training pictures that become `val` instead of the test set; see `data.dataset.hold_out`.
+        val_only: do not look for training pictures in `val`.
+        classes: the names of the classes in the order of their labels; by default the archive's own.
+        holdout_split: how `holdout` chooses.
 
     Raises:
-        DataError: the archive is missing, damaged, unsafe, of another layout, or too small for `holdout`.
+        DataError: the archive is missing, damaged, unsafe, of another layout, too small for `holdout`, or has pictures
+            of a class that `classes` lacks.
     """
     layout = ARCHIVES[name]
     members = _read_members(Path(file), name)
-    classes = _classes(file, layout, members[layout.meta])
-    train = _split(file, "training set", layout, layout.train, members, len(classes))
-    val = _split(file, "test set", layout, [layout.test], members, len(classes))
+    own = _classes(file, layout, members[layout.meta])
+    train = _split(file, "training set", layout, layout.train, members, len(own))
+    val = _split(file, "test set", layout, [layout.test], members, len(own))
+    notes: list[str] = []
     if holdout:
-        kept, held_out = hold_out(file, holdout, train.labels, classes)
-        val = Split(HELD_OUT, train.images[held_out], train.labels[held_out])
-        train = Split(KEPT, train.images[kept], train.labels[kept])
+        of_all = train.labels
+        kept, held_out = hold_out(file, holdout, of_all, own, holdout_split)
+        val = Split(HELD_OUT, train.images[held_out], of_all[held_out])
+        train = Split(KEPT, train.images[kept], of_all[kept])
+        notes += about_absent(val, of_all, own)
+    if not val_only:
+        notes += about_twins(_twins(train.images, val.images), len(val))
+    if classes is not None and list(classes) != own:
+        train, val = (_relabelled(file, layout, split, own, classes) for split in (train, val))
     md5 = md5sum(file)
-    return Dataset(train, val, classes, md5, official=md5 == layout.md5)
+    return Dataset(train, val, own if classes is None else list(classes), md5, md5 == layout.md5, tuple(notes))
+
+
+def _twins(train: np.ndarray, val: np.ndarray) -> int:
+    """Return how many pictures of `val` are in `train` too, bit for bit."""
+    digests = {hashlib.blake2b(image, digest_size=16).digest() for image in train}
+    return sum(hashlib.blake2b(image, digest_size=16).digest() in digests for image in val)
+
+
+def _relabelled(file: str | Path, layout: Archive, split: Split, own: list[str], classes: Sequence[str]) -> Split:
+    """Return a split with labels that count in `classes` instead of in the archive's own."""
+    known = positions(own, classes)
+    if unknown := [own[label] for label in np.unique(split.labels) if known[own[label]] is None]:
+        raise DataError(
+            f"{file}: the model does not know the class {', '.join(unknown[:20])}{', ...' * (len(unknown) > 20)}: give "
+            "data of its classes",
+            key=layout.names,
+            value=unknown[0],
+            place=file,
+        )
+    labels = np.array([-1 if known[name] is None else known[name] for name in own], np.int64)
+    return Split(split.name, split.images, labels[split.labels])
 
 
 def _read_members(file: Path, dataset: str) -> dict[str, Member]:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import unicodedata
 import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
@@ -13,24 +14,58 @@ import numpy as np
 from tqdm import tqdm
 
 from . import pictures
-from .dataset import HELD_OUT, KEPT, DataError, Dataset, Split, hold_out
+from .dataset import (
+    HELD_OUT,
+    KEPT,
+    RANDOM,
+    DataError,
+    Dataset,
+    Split,
+    about_absent,
+    about_twins,
+    hold_out,
+    positions,
+)
 
 TRAIN, VAL = "train", "val"
 HINTS = {TRAIN: "", VAL: "; or set data.holdout=N to validate on N of the training pictures"}
-# Files that operating systems put into folders, besides hidden ones.
-LEFT_OUT = {"thumbs.db", "desktop.ini"}
+MOST = 20  # problems named in one line
 # Linux gives a container's memory limit here: version 2 of control groups, and version 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def load(folder: str | Path, holdout: int, side: int, val_only: bool = False) -> Dataset:
+class FolderError(DataError):
+    """A folder of pictures is not in order. The line names the first `MOST` problems; `problems` has them all."""
+
+    def __init__(self, problems: Sequence[tuple[Path, str]]):
+        self.problems = [f"{place}: {problem}" for place, problem in problems]
+        message, more = "; ".join(self.problems[:MOST]), len(problems) - MOST
+        if more > 0:
+            message += f"; and {more:,} more"
+        if len(problems) > 1:
+            message = f"{len(problems):,} problems: {message}"
+        super().__init__(message, key="data.file", place=problems[0][0])
+
+
+def load(
+    folder: str | Path,
+    holdout: int,
+    side: int,
+    val_only: bool = False,
+    classes: Sequence[str] | None = None,
+    holdout_split: str = RANDOM,
+) -> Dataset:
     """Read a folder of pictures; the classes are the names of `train`'s sub-folders, sorted.
 
     Args:
-        folder: contains train/<class>/*.jpg or .png, and val/ alike.
+        folder: contains train/<class>/ with pictures (`data.pictures.SUFFIXES`), and val/ alike.
         holdout: number of training pictures that become `val` (see `data.dataset.hold_out`); val/ is then not read.
         side: a picture's middle square is resized to this side, in pixels.
-        val_only: do not decode the training pictures; `train` is then empty, and nothing else differs.
+        val_only: do not decode the training pictures; `train` is then empty, and nothing else differs. Without
+            `holdout`, train/ may be missing; the classes are then those of val/.
+        classes: the names of the classes in the order of their labels, for example those of a trained model; a folder
+            may have fewer, and train/ and val/ different ones.
+        holdout_split: how `holdout` chooses.
 
     Returns:
         a Dataset with the first picture of each class, by name, then the second of each, and so on: so the first few,
@@ -38,7 +73,8 @@ def load(folder: str | Path, holdout: int, side: int, val_only: bool = False) ->
         were read: one line "<MD5>  train/<class>/<name>" per picture.
 
     Raises:
-        DataError: the folder is missing; something in it is missing, damaged or out of place; memory does not suffice.
+        DataError: the folder is missing; something in it is missing, damaged, out of place or of a class that
+            `classes` lacks (`FolderError`); memory does not suffice.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
@@ -49,31 +85,58 @@ def load(folder: str | Path, holdout: int, side: int, val_only: bool = False) ->
             key="data.file",
             place=folder,
         )
-    found = _find(folder, TRAIN)
-    classes = list(found)
-    if len(classes) < 2:
-        _refuse(folder / TRAIN, f"one class ({classes[0]}), expected a sub-folder for each of two or more")
-    names, (train, train_labels) = ("training set", "validation set"), _listed(TRAIN, found, classes)
+    alone = val_only and not holdout and not os.path.lexists(folder / TRAIN)
+    of_train = {} if alone else _find(folder, TRAIN)
+    of_val = {} if holdout else _find(folder, VAL)
+    if classes is None:
+        own = list(of_val if alone else of_train)
+        if len(own) < 2:
+            top = folder / (VAL if alone else TRAIN)
+            _refuse(top, f"one class ({own[0]}), expected a sub-folder for each of two or more")
+        if of_train and of_val:
+            _compare(folder, of_train, of_val)
+        classes, labels = [_text(name) for name in own], {name: label for label, name in enumerate(own)}
+    else:
+        # Training pictures that are only part of the identity may be of any class.
+        only_named = val_only and not holdout
+        labels = dict.fromkeys(of_train, 0) if only_named else _known(folder / TRAIN, of_train, classes)
+        labels |= _known(folder / VAL, of_val, classes)
+    names, (train, train_labels) = ("training set", "validation set"), _listed(TRAIN, of_train, labels)
+    val, val_labels = _listed(VAL, of_val, labels)
+    of_all = train_labels
     if holdout:
-        names, (kept, held_out) = (KEPT, HELD_OUT), hold_out(folder, holdout, train_labels, classes)
+        names = (KEPT, HELD_OUT)
+        kept, held_out = hold_out(folder, holdout, train_labels, classes, holdout_split)
         val, val_labels = [train[i] for i in held_out], train_labels[held_out]
         train, train_labels = [train[i] for i in kept], train_labels[kept]
-    else:
-        of_val = _find(folder, VAL)
-        _compare(folder, found, of_val)
-        val, val_labels = _listed(VAL, of_val, classes)
     decoded = 0 if val_only else len(train)
-    images, md5s = _read(folder, train + val, side, decoded + len(val))
+    images, md5s, faint = _read(folder, train + val, side, decoded + len(val))
+    validation = Split(names[1], images[decoded:], val_labels)
+    notes = about_absent(validation, of_all, classes) if holdout else []
+    notes += _twins(train, val, md5s)
+    if faint:
+        notes.append(pictures.about_faint(faint))
     return Dataset(
         Split(names[0], images[:decoded], train_labels[:decoded]),
-        Split(names[1], images[decoded:], val_labels),
-        [_text(name) for name in classes],
+        validation,
+        list(classes),
         _md5_of_all(train + val, md5s),
+        notes=tuple(notes),
     )
 
 
+def count_classes(folder: str | Path) -> int:
+    """Return how many classes `load` would find, without reading any picture.
+
+    Raises:
+        DataError: there are no folders of classes.
+    """
+    folder = Path(folder)
+    return len(_find(folder, TRAIN if os.path.lexists(folder / TRAIN) else VAL))
+
+
 def _refuse(place: Path, reason: str) -> NoReturn:
-    raise DataError(f"{place}: {reason}", key="data.file", place=place)
+    raise FolderError([(place, reason)])
 
 
 def _find(folder: Path, split: str) -> dict[str, list[str]]:
@@ -82,30 +145,42 @@ def _find(folder: Path, split: str) -> dict[str, list[str]]:
     if not os.path.isdir(top):
         problem = "not a folder" if os.path.exists(top) else "no such folder"
         _refuse(top, f"{problem}, expected one with a sub-folder for each class{HINTS[split]}")
-    found = {}
+    found: dict[str, list[str]] = {}
+    problems: list[tuple[Path, str]] = []
     for name in _names(top):
         place = top / name
         if not os.path.exists(place):
-            _refuse(place, "a broken link, expected the folder of a class: fix or remove it")
-        if not os.path.isdir(place):
-            _refuse(place, "beside the folders of the classes: move it into one of them, or away")
-        found[name] = _names(place)
-        for file in found[name]:
-            if os.path.isdir(place / file):
-                _refuse(place / file, "a folder inside the folder of a class: move its pictures up, or away")
-            if not file.lower().endswith(pictures.SUFFIXES):
-                suffixes = ", ".join(pictures.SUFFIXES)
-                _refuse(place / file, f"not named like a picture, expected {suffixes}: convert it, or move it away")
-        if not found[name]:
-            _refuse(place, "no pictures in the folder of this class: add some, or remove the class")
+            problems.append((place, "a broken link, expected the folder of a class: fix or remove it"))
+        elif not os.path.isdir(place):
+            problems.append((place, "beside the folders of the classes: move it into one of them, or away"))
+        else:
+            found[name] = _names(place)
+            problems += _out_of_place(place, found[name])
+    if problems:
+        raise FolderError(problems)
     if not found:
-        _refuse(top, f"no folders of classes, expected {split}/<class>/ with JPEG or PNG files{HINTS[split]}")
+        _refuse(top, f"no folders of classes, expected {split}/<class>/ with pictures{HINTS[split]}")
     return found
+
+
+def _out_of_place(folder: Path, names: list[str]) -> list[tuple[Path, str]]:
+    """Return what is wrong with the content of a class's folder."""
+    if not names:
+        return [(folder, "no pictures in the folder of this class: add some, or remove the class")]
+    problems = []
+    for name in names:
+        if os.path.isdir(folder / name):
+            problems.append((folder / name, "a folder inside the folder of a class: move its pictures up, or away"))
+        elif not name.lower().endswith(pictures.SUFFIXES):
+            suffixes = ", ".join(pictures.SUFFIXES)
+            problem = f"not named like a picture, expected {suffixes}: convert it, or move it away"
+            problems.append((folder / name, problem))
+    return problems
 
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name[0] != "." and name.lower() not in LEFT_OUT)
+        return sorted(name for name in os.listdir(folder) if name[0] != "." and name.lower() not in pictures.LEFT_OUT)
     except OSError as error:
         raise DataError(f"{folder}: not readable ({error.strerror})", key="data.file", place=folder) from error
 
@@ -124,35 +199,57 @@ def _compare(folder: Path, of_train: dict[str, list[str]], of_val: dict[str, lis
                 f"looks like {folder / TRAIN / twin}, but its letters are composed differently (Unicode's NFC and "
                 "NFD): rename one of them",
             )
-    for name in of_train:
-        if name not in of_val:
-            _refuse(folder / VAL / name, f"missing, but {folder / TRAIN / name} is a class: add its pictures")
-    for name in of_val:
-        if name not in of_train:
-            _refuse(folder / VAL / name, f"a class that is not in {folder / TRAIN}: rename it, or move it away")
+    problems = [
+        (folder / VAL / name, f"missing, but {folder / TRAIN / name} is a class: add its pictures")
+        for name in of_train
+        if name not in of_val
+    ]
+    problems += [
+        (folder / VAL / name, f"a class that is not in {folder / TRAIN}: rename it, or move it away")
+        for name in of_val
+        if name not in of_train
+    ]
+    if problems:
+        raise FolderError(problems)
 
 
-def _listed(split: str, found: dict[str, list[str]], classes: list[str]) -> tuple[list[str], np.ndarray]:
+def _known(top: Path, found: Mapping[str, list[str]], classes: Sequence[str]) -> dict[str, int]:
+    """Return the label of each folder of a split among given classes; refuse folders of other classes."""
+    known = positions(map(_text, found), classes)
+    problems = [(top / name, "a class that the model does not know") for name in found if known[_text(name)] is None]
+    if problems:
+        (place, problem), more = problems[-1], ", ..." * (len(classes) > MOST)
+        problems[-1] = place, f"{problem}, expected one of {len(classes)}: {', '.join(classes[:MOST])}{more}"
+        raise FolderError(problems)
+    return {name: label for name in found if (label := known[_text(name)]) is not None}
+
+
+def _listed(split: str, found: Mapping[str, list[str]], labels: Mapping[str, int]) -> tuple[list[str], np.ndarray]:
     """Return a split's pictures, as names relative to the folder, and their labels int64 [N]."""
-    order = sorted((i, label) for label, name in enumerate(classes) for i in range(len(found[name])))
-    files = [f"{split}/{classes[label]}/{found[classes[label]][i]}" for i, label in order]
-    return files, np.array([label for _, label in order], np.int64)
+    order = sorted((i, labels[name], name) for name in found for i in range(len(found[name])))
+    files = [f"{split}/{name}/{found[name][i]}" for i, _, name in order]
+    return files, np.array([label for _, label, _ in order], np.int64)
 
 
-def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.ndarray, list[str]]:
-    """Read files in threads and decode the last `count` -> uint8 [count, side, side, 3], and the MD5 of each file."""
+def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.ndarray, list[str], list[tuple[str, int]]]:
+    """Read files in threads and decode the last `count`.
+
+    Returns:
+        uint8 [count, side, side, 3], the MD5 of each file, and the faint pictures; see `data.pictures.decode`.
+    """
     images = _room(folder, count, side)
-    errors: dict[int, DataError] = {}
+    errors: dict[int, str] = {}
+    faint: list[tuple[str, int]] = []
 
     def read(i: int) -> str:
         file = folder / files[i]
         try:
             content = pictures.content(file)
             if (place := i - len(files) + count) >= 0:
-                images[place] = pictures.to_side(pictures.decode(content, file), side)
+                images[place] = pictures.to_side(pictures.decode(content, file, faint), side)
             return hashlib.md5(content).hexdigest()
         except DataError as error:
-            errors[i] = error
+            errors[i] = str(error).removeprefix(f"{file}: ")
             return ""
 
     # One thread per core: each holds a picture in its full size.
@@ -163,10 +260,15 @@ def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.nda
         # A progress bar, on a terminal only: a large folder takes minutes.
         md5s = list(tqdm(threads.map(read, range(len(files))), "pictures", len(files), leave=False, disable=None))
     if errors:
-        first, more = errors[min(errors)], len(errors) - 1
-        message = f"{first}; {more} more cannot be read either" if more else str(first)
-        raise DataError(message, key="data.file", place=first.place) from first
-    return images, md5s
+        raise FolderError([(folder / files[i], errors[i]) for i in sorted(errors)])
+    return images, md5s, sorted(faint)
+
+
+def _twins(train: Sequence[str], val: Sequence[str], md5s: Sequence[str]) -> list[str]:
+    """Return a line for the log if files of `val` have the MD5 of one of `train`; `md5s` are of both."""
+    of_train = dict(zip(md5s, train, strict=False))
+    twins = [(file, of_train[md5]) for file, md5 in zip(val, md5s[len(train) :], strict=True) if md5 in of_train]
+    return about_twins(len(twins), len(val), f" (first: {_text(' is '.join(twins[0]))})" if twins else "")
 
 
 def _md5_of_all(files: list[str], md5s: list[str]) -> str:

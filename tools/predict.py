@@ -37,7 +37,9 @@ def main() -> None:
     from engine.inference.trained import find, load
     from engine.system.atomic import writing_into
 
-    names = pictures.find(arguments.pictures)
+    names, left_out = pictures.find(arguments.pictures)
+    for line in left_out:
+        log(line)
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:
         log(note)

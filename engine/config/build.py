@@ -1,5 +1,6 @@
 """The one place where the values of a config become objects."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,24 +8,30 @@ import paddle
 
 import data
 import models
-from data import Augmentation, Dataset
+from data import Augmentation, DataError, Dataset
 from data.download import download
+from data.folder import MOST, FolderError
 from data.mixing import Mixing
 from engine.config.options import Config
 from engine.errors import UserError
 from engine.metrics.losses import LabelSmoothingCrossEntropy
-from engine.system import processes
+from engine.system import atomic, processes
 from engine.system.precision import MixedPrecision
 
+PROBLEMS = "broken_pictures.txt"  # written into the current folder
 
-def build_dataset(config: Config, val_only: bool = False) -> Dataset:
+
+def build_dataset(config: Config, val_only: bool = False, classes: Sequence[str] | None = None) -> Dataset:
     """Load the data, after downloading an archive if the config says so, and check it against the config.
+
+    A `model.num_classes` of 0 becomes the number of classes found, so that the run's own config has it.
 
     Args:
         val_only: the `train` split is not needed; see `data.load`.
+        classes: the names of the model's classes, for data that has fewer or in another order; see `data.load`.
 
     Raises:
-        DataError: the data is missing or damaged.
+        DataError: the data is missing or damaged, or has classes that `classes` lacks.
         UserError: the config contradicts itself, or the data has another number of classes than the model.
     """
     name, file, kept_at = config.data.name, config.data.file, side(config)
@@ -36,7 +43,10 @@ def build_dataset(config: Config, val_only: bool = False) -> Dataset:
         )
     if config.data.download and not Path(file).exists():
         download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
-    dataset = data.load(file, name, config.data.holdout, kept_at, val_only)
+    try:
+        dataset = data.load(file, name, config.data.holdout, kept_at, val_only, classes)
+    except FolderError as error:
+        raise _with_list(error) from error
     if len(dataset.classes) != config.model.num_classes:
         raise UserError(
             f"model.num_classes: {config.model.num_classes}, but {file} has {len(dataset.classes)} "
@@ -46,6 +56,17 @@ def build_dataset(config: Config, val_only: bool = False) -> Dataset:
             place=file,
         )
     return dataset
+
+
+def _with_list(error: FolderError) -> DataError:
+    """Write problems that are too many for one line into a file in the current folder, and name it in the error."""
+    if len(error.problems) <= MOST:
+        return error
+    try:
+        atomic.replace_text(Path(PROBLEMS), "\n".join(error.problems) + "\n")
+    except OSError:  # the line alone must do
+        return error
+    return DataError(f"{error}; all are listed in {PROBLEMS}", key=error.key, value=error.value, place=error.place)
 
 
 def side(config: Config) -> int:

@@ -224,8 +224,8 @@ def test_a_picture_may_be_named_in_capitals(folder):
     assert (len(dataset.train), len(dataset.val)) == (102, 22)
 
 
-def test_of_several_broken_pictures_the_first_is_named_and_the_others_counted(folder, monkeypatch):
-    """The first in order, which is not the first that is found."""
+def test_all_broken_pictures_are_named_in_order(folder, monkeypatch):
+    """In order, which is not the order in which they are found."""
 
     def content(file, read=pictures.content):
         time.sleep(0.1 if file.parts[-3:] == ("train", "cat", "001.png") else 0)
@@ -233,11 +233,120 @@ def test_of_several_broken_pictures_the_first_is_named_and_the_others_counted(fo
 
     monkeypatch.setattr(pictures, "content", content)
     monkeypatch.setattr(folders.os, "sched_getaffinity", lambda process: range(4), raising=False)
-    for name in ("train/dog/003.png", "train/cat/001.png", "val/cat/000.png"):
+    names = ["train/cat/001.png", "train/dog/003.png", "val/cat/000.png"]
+    for name in reversed(names):
         (folder / name).write_text("no picture")
-    with refuses(data.DataError, place=folder / "train" / "cat" / "001.png") as caught:
+    with refuses(data.DataError, key="data.file", place=folder / names[0]) as caught:
         data.load(folder, "folder")
-    assert "2 more" in str(caught.value)
+    places = [str(caught.value).index(f"{folder / name}: not a picture") for name in names]
+    assert places == sorted(places)
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [str(folder / name) for name in names]
+
+
+@pytest.mark.parametrize("count", [20, 23])
+def test_more_than_20_problems_are_listed_in_a_file(folder, tmp_path, monkeypatch, count):
+    monkeypatch.chdir(tmp_path)
+    broken = sorted((folder / "train").glob("*/00[0-4].png"))[:count]
+    for file in broken:
+        file.write_text("no picture")
+    config = load_config(MICRO, [f"data.file={folder}", *(f"{setting}" for setting in OF_A_FOLDER)])
+    with refuses(data.DataError, key="data.file") as caught:
+        build.build_dataset(config)
+    listed = tmp_path / build.PROBLEMS
+    assert sum(f"{file}: " in str(caught.value) for file in broken) == 20
+    assert listed.exists() == (build.PROBLEMS in str(caught.value)) == (count > 20)
+    if count > 20:
+        assert sorted(line.split(": ")[0] for line in listed.read_text().splitlines()) == list(map(str, broken))
+
+
+def test_all_places_that_are_out_of_order_are_named(folder):
+    for name in ("train/cat/notes.txt", "train/dog/more.tiff", "train/loose.png"):
+        (folder / name).touch()
+    (folder / "train" / "dog" / "inside").mkdir()
+    with refuses(data.DataError, place=folder / "train/cat/notes.txt") as caught:
+        data.load(folder, "folder")
+    assert len(caught.value.problems) == 4
+    shutil.rmtree(folder / "train")
+    shutil.copytree(folder / "val", folder / "train")
+    for name in ("cat", "dog"):
+        (folder / "val" / name).rename(folder / "val" / f"{name}s")
+    with refuses(data.DataError, place=folder / "val/cat") as caught:
+        data.load(folder, "folder")
+    assert len(caught.value.problems) == 4
+
+
+def test_pictures_of_all_formats_are_read_whatever_their_suffix(folder):
+    place = folder / "val" / "cat"
+    picture = Image.open(place / "000.png").convert("RGB").quantize()
+    for format, name in (("GIF", "a.jpg"), ("BMP", "b.jpg"), ("WEBP", "c.jpg"), ("WEBP", "d.webp"), ("GIF", "e.gif")):
+        picture.convert("RGB" if format != "GIF" else "P").save(
+            place / name, format, **({"lossless": True} if format == "WEBP" else {})
+        )
+    dataset = data.load(folder, "folder")
+    cats = dataset.val.images[dataset.val.labels == CLASSES.index("cat")][2:]
+    assert len(cats) == 5
+    for image in cats:
+        np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
+
+
+def test_a_test_set_alone_is_measured_with_the_classes_of_a_model(whole, folder):
+    """train/ is missing, classes are fewer, or the model has them in another order."""
+    order = ["truck", "cat", "zebra", "dog", *sorted(set(CLASSES) - {"truck", "cat", "dog"})]
+    both = data.load(whole, "folder")
+    for name in CLASSES:
+        if name not in ("cat", "dog", "truck"):
+            shutil.rmtree(folder / "val" / name)
+    of_both = data.load(folder, "folder", val_only=True, classes=order)
+    shutil.rmtree(folder / "train")
+    of_val = data.load(folder, "folder", val_only=True, classes=order)
+    for found in (of_both, of_val):
+        assert found.classes == order
+        assert (len(found.train), found.val.labels.tolist()) == (0, [0, 1, 3, 0, 1, 3])
+        for label, name in ((0, "truck"), (1, "cat"), (3, "dog")):
+            expected = both.val.images[both.val.labels == CLASSES.index(name)]
+            np.testing.assert_array_equal(found.val.images[found.val.labels == label], expected)
+    assert of_both.md5 != of_val.md5
+    assert data.load(folder, "folder", val_only=True).classes == ["cat", "dog", "truck"]
+    with refuses(data.DataError, place=folder / "train"):
+        data.load(folder, "folder")
+    with refuses(data.DataError, place=folder / "train"):
+        data.load(folder, "folder", 5, val_only=True)
+    with refuses(data.DataError, place=folder / "val" / "cat") as caught:
+        data.load(folder, "folder", val_only=True, classes=["dog", "lion"])
+    assert [str(folder / "val" / name) in str(caught.value) for name in ("cat", "dog", "truck")] == [True, False, True]
+
+
+def test_an_archive_is_measured_with_the_classes_of_a_model(tmp_path):
+    file = archives.of("cifar10", tmp_path)
+    own, order = data.load(file), [*reversed(archives.CLASSES), "zebra"]
+    found = data.load(file, classes=order)
+    for a, b in ((own.train, found.train), (own.val, found.val)):
+        np.testing.assert_array_equal(a.images, b.images)
+        assert [own.classes[label] for label in a.labels] == [order[label] for label in b.labels]
+    assert (found.classes, found.md5) == (order, own.md5)
+    with refuses(data.DataError, key="label_names", value="airplane", place=file):
+        data.load(file, classes=archives.CLASSES[1:])
+
+
+def test_names_that_are_composed_differently_are_one_class_of_a_model(folder):
+    (folder / "val" / "cat").rename(folder / "val" / "cafe\u0301")
+    classes = ["caf\u00e9" if name == "cat" else name for name in CLASSES]
+    found = data.load(folder, "folder", val_only=True, classes=classes)
+    assert sorted(set(found.val.labels)) == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["folder", "cifar10"])
+def test_validation_pictures_that_are_also_trained_on_are_noted(name, tmp_path):
+    file = archives.of(name, tmp_path)
+    assert data.load(file, name).notes == ()
+    if name == "folder":
+        shutil.copy(file / "train" / "cat" / "003.png", file / "val" / "dog" / "001.png")
+    else:
+        content = archives.members()
+        content["data_batch_2"][b"data"][3] = content["test_batch"][b"data"][17]
+        archives.write(file, content)
+    (note,) = data.load(file, name).notes
+    assert note.startswith("1 of 20 ")
 
 
 def test_a_folder_without_permission_to_read_is_refused(folder, monkeypatch):

@@ -80,6 +80,18 @@ LEVELS = [0, 0x1280, 0x8080, 0xFFFF]
 PALETTE = PICTURE.quantize(4)
 IN_PALETTE = PALETTE.getpixel((30, 5))  # of the green quarter
 KINDS = {
+    "WebP": (saved(PICTURE, "WEBP", lossless=True), COLOURS),
+    "WebP with transparency": (
+        saved(with_alpha("RGBA"), "WEBP", lossless=True, exact=True),
+        [RED, WHITE, BLUE, [187] * 3],
+    ),
+    "animated WebP: its first": (
+        saved(PICTURE, "WEBP", lossless=True, save_all=True, append_images=[OTHER]),
+        COLOURS,
+    ),
+    "BMP": (saved(PICTURE, "BMP"), COLOURS),
+    "GIF with a transparent colour": (saved(PALETTE, "GIF", transparency=IN_PALETTE), [RED, WHITE, BLUE, GREY]),
+    "animated GIF: its first": (saved(PALETTE, "GIF", save_all=True, append_images=[OTHER]), COLOURS),
     "JPEG": (saved(PICTURE, "JPEG"), COLOURS),
     "progressive JPEG": (saved(PICTURE, "JPEG", progressive=True), COLOURS),
     "grey JPEG": (saved(PICTURE.convert("L"), "JPEG"), GREYS),
@@ -158,6 +170,113 @@ NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np
 NOISY_PNG, NOISY_JPEG = saved(NOISE, "PNG"), saved(NOISE, "JPEG")
 
 
+def chunk(name, inside, spoilt=0):
+    return struct.pack(">I", len(inside)) + name + inside + struct.pack(">I", zlib.crc32(name + inside) ^ spoilt)
+
+
+HUGE = zlib.compress(bytes(1_500_000))
+METADATA = {
+    "iCCP of 1.5 MB": chunk(b"iCCP", b"x\0\0" + HUGE),
+    "iTXt of 1.5 MB": chunk(b"iTXt", b"x\0\1\0\0\0" + HUGE),
+    "zTXt of 1.5 MB": chunk(b"zTXt", b"x\0\0" + HUGE),
+    "texts of 75 MB": b"".join(chunk(b"zTXt", b"x%d\0\0" % i + zlib.compress(bytes(1_000_000))) for i in range(75)),
+    "a short pHYs": chunk(b"pHYs", b"x"),
+    "a short acTL": chunk(b"acTL", b"x"),
+    "a tRNS of another colour type": chunk(b"tRNS", b"x"),
+    "a tEXt with a wrong checksum": chunk(b"tEXt", b"a\0b", spoilt=1),
+}
+
+
+@pytest.mark.parametrize("what", METADATA)
+@pytest.mark.parametrize("behind", [False, True])
+def test_metadata_of_a_png_does_not_decide_whether_it_is_read(what, behind, write):
+    content, begin = KINDS["PNG RGB"][0], 33
+    at = content.index(b"IEND") - 4 if behind else begin
+    picture = pictures.read(write(content[:at] + METADATA[what] + content[at:]))
+    np.testing.assert_array_equal(picture, quarters())
+
+
+@pytest.mark.parametrize("what", ["iTXt of 1.5 MB", "a short pHYs"])
+def test_metadata_hides_no_damage_of_pixels(what, write):
+    spoilt = altered(NOISY_PNG, NOISY_PNG.index(b"IDAT") + 500)
+    for content in (spoilt, NOISY_PNG[:-12], NOISY_PNG[: len(NOISY_PNG) // 2]):
+        file = write(content[:33] + METADATA[what] + content[33:])
+        with refuses(PictureError, place=file) as caught:
+            pictures.read(file)
+        assert "damaged" in str(caught.value)
+
+
+def with_gps(orientation, format):
+    """A picture whose EXIF data have a GPS altitude of -5 as a signed rational, where unsigned ones are specified."""
+    gps, altitude = 8 + 2 + 2 * 12 + 4, 8 + 2 + 2 * 12 + 4 + 2 + 12 + 4
+    tiff = b"II*\0" + struct.pack("<IH", 8, 2)
+    tiff += (
+        struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0) + struct.pack("<HHII", 0x8825, 4, 1, gps) + bytes(4)
+    )
+    tiff += struct.pack("<HHHIII", 1, 6, 10, 1, altitude, 0) + struct.pack("<ii", -5, 1)
+    turned = PICTURE if STORED[orientation] is None else PICTURE.transpose(STORED[orientation])
+    return saved(turned, format, exif=b"Exif\0\0" + tiff)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_is_turned_by_its_orientation_whatever_else_exif_says(format, orientation, write):
+    picture = pictures.read(write(with_gps(orientation, format)))
+    assert picture.shape == (32, 48, 3)
+    np.testing.assert_allclose(colours_of(picture), COLOURS, atol=4)
+
+
+def test_orientation_counts_where_other_metadata_had_to_be_left_out(write):
+    content = with_gps(6, "PNG")
+    picture = pictures.read(write(content[:33] + METADATA["zTXt of 1.5 MB"] + content[33:]))
+    np.testing.assert_array_equal(colours_of(picture), COLOURS)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_another_decoder_reads_whole_pictures_that_pillow_refuses(format, write, monkeypatch):
+    """And only whole ones: it would fill what is missing with grey."""
+    monkeypatch.setattr(pictures, "_by_pillow", lambda *what: (_ for _ in ()).throw(OSError("odd")))
+    content = with_gps(6, format)
+    np.testing.assert_allclose(colours_of(pictures.read(write(content))), COLOURS, atol=4)
+    for damaged in (content[:-20], content[: len(content) // 2]):
+        with refuses(PictureError):
+            pictures.read(write(damaged))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 32 // 2 - 1)
+    with refuses(PictureError) as caught:
+        pictures.read(write(content))
+    assert "too large" in str(caught.value)
+
+
+def test_levels_in_the_low_bits_are_scaled_if_sbit_says_how_many_there_are(write):
+    levels = [0, 130, 515, 1023]
+    expected = [[level * 255 / 1023] * 3 for level in levels]
+    faint = []
+    for bits, rows in ((10, in_16_bits(levels)), (10, in_16_bits([level << 6 for level in levels]))):
+        picture = pictures.decode(png(rows, 16, 0, (b"sBIT", bytes([bits]))), "a", faint)
+        np.testing.assert_allclose(colours_of(picture), expected, atol=1)
+    colours = np.array(COLOURS) * 4 + 1  # of 10 bits
+    for shift in (0, 6):
+        content = png(in_16_bits(colours << shift), 16, 2, (b"sBIT", bytes([10, 10, 10])))
+        np.testing.assert_allclose(colours_of(pictures.decode(content, "a", faint)), COLOURS, atol=1)
+    assert faint == []
+
+
+def test_levels_that_use_a_small_part_of_the_range_are_noted_once(write, caplog, monkeypatch):
+    monkeypatch.setattr(pictures, "_warned", set())
+    content = png(in_16_bits([0, 130, 515, 1023]), 16, 0)
+    for _ in range(2):
+        assert pictures.read(write(content)).max() == 3
+    colours = png(in_16_bits(np.array(COLOURS) * 4), 16, 2)
+    faint = []
+    assert pictures.decode(colours, "colours.png", faint).max() == 3
+    assert faint == [("colours.png", 800)]
+    for bright in (KINDS["16-bit grey PNG"][0], KINDS["16-bit RGB PNG"][0], png(in_16_bits([0] * 4), 16, 0)):
+        pictures.decode(bright, "b", faint)
+    assert len(faint) == 1
+    assert len(caplog.messages) == 1
+    assert all(word in caplog.messages[0] for word in ("picture.jpg", "1,023", "sBIT"))
+
+
 def altered(content, at):
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
@@ -167,7 +286,8 @@ def altered(content, at):
     [
         (b"", "not a picture"),
         (b"a text, in spite of its name", "not a picture"),
-        (saved(NOISE, "GIF"), "not a picture"),
+        (saved(NOISE, "TIFF"), "TIFF"),
+        (b"<!DOCTYPE html><p>not found", "HTML"),
         (NOISY_JPEG[: len(NOISY_JPEG) // 2], "damaged"),
         (NOISY_JPEG[:-2], "damaged"),
         (NOISY_PNG[: len(NOISY_PNG) // 2], "damaged"),
@@ -202,7 +322,7 @@ def test_no_altered_byte_is_more_than_a_damaged_picture(write):
 
 @pytest.mark.parametrize("error", [AttributeError, struct.error, TypeError, MemoryError, ZeroDivisionError])
 def test_an_error_of_any_kind_in_pillow_is_a_damaged_picture(error, write, monkeypatch):
-    monkeypatch.setattr(pictures.ImageOps, "exif_transpose", lambda image, **how: (_ for _ in ()).throw(error("odd")))
+    monkeypatch.setattr(pictures, "_as_rgb", lambda image: (_ for _ in ()).throw(error("odd")))
     file = write(KINDS["JPEG"][0])
     with refuses(PictureError, place=file) as caught:
         pictures.read(file)
@@ -240,16 +360,19 @@ def test_files_that_cannot_be_opened_are_distinguished(tmp_path, write, monkeypa
 
 
 def test_a_folder_stands_for_its_pictures_by_name(tmp_path):
-    names = ["b.JPG", "a.png", "-c.jpeg", "line\nbreak.png", "日本.png"]
+    names = ["b.JPG", "a.png", "-c.jpeg", "line\nbreak.png", "日本.png", "d.webp", "e.bmp", "f.gif"]
     for name in [*names, "notes.txt", "._b.jpg", "png"]:
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "folder.png" / "inside.png").touch()
     (tmp_path / "link.png").symlink_to("nowhere")
     given = ["one.gif", str(tmp_path), "a" * 5000, tmp_path / "folder.png"]
-    found = pictures.find(given)
+    found, notes = pictures.find(given)
     inside = [tmp_path / name for name in sorted([*names, "link.png"])]  # the link leads nowhere: to be named
     assert list(map(str, found)) == [*map(str, ["one.gif", *inside, "a" * 5000, tmp_path / "folder.png/inside.png"])]
+    assert len(notes) == 1
+    assert all(word in notes[0] for word in (str(tmp_path), "folder.png/", "notes.txt", "png,"))
+    assert "._b.jpg" not in notes[0]
 
 
 def test_a_folder_without_pictures_or_not_readable_is_refused(tmp_path, monkeypatch):

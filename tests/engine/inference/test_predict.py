@@ -83,7 +83,7 @@ def test_pngs_of_validation_pictures_are_predicted_as_evaluation_does(home, pipe
     result = evaluate(trained.model, loader, build.build_criterion(trained.config), 10)
     classes, note = trained.class_names()
     assert note is None
-    answers = list(predict(trained, pictures.find([home / "val"]), classes, top=10))
+    answers = list(predict(trained, pictures.find([home / "val"])[0], classes, top=10))
     assert [answer.picture for answer in answers] == [str(home / "val" / f"{i:03}.png") for i in range(PICTURES)]
     ours = np.empty_like(expected)
     for row, answer in zip(ours, answers, strict=True):
