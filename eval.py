@@ -20,6 +20,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
+    from common.words import counted
     from engine.evaluation.saved import evaluate_weights
     from engine.inference.trained import find
 
@@ -30,7 +31,8 @@ def main() -> None:
     measured = evaluate_weights(weights, config, output, arguments.report, arguments.flip)
     views = ", each averaged with its mirror image" * measured["flip"]
     print(
-        f"{measured['images']} pictures ({measured['split']}){views} on {measured['device']} by {measured['runtime']}"
+        f"{counted(measured['images'], 'picture')} ({measured['split']}){views} on {measured['device']} "
+        f"by {measured['runtime']}"
     )
     top5 = "" if measured["top5"] is None else f"top5: {measured['top5']:.5f}, "
     smoothing = f" with label smoothing {measured['label_smoothing']:g}" if measured["label_smoothing"] else ""

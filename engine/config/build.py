@@ -8,6 +8,7 @@ import paddle
 
 import data
 import models
+from common.words import counted
 from data import Augmentation, DataError, Dataset
 from data.download import download
 from data.folder import MOST, FolderError
@@ -170,8 +171,8 @@ def steps_per_epoch(config: Config, train_loader: Any) -> int:
     steps = len(train_loader) // config.train.accumulate
     if not steps:
         raise UserError(
-            f"train.accumulate: {config.train.accumulate}, but an epoch has {len(train_loader)} batch(es): "
-            "lower it, or data.batch_size",
+            f"train.accumulate: {config.train.accumulate}, but an epoch has "
+            f"{counted(len(train_loader), 'batch', 'batches')}: lower it, or data.batch_size",
             key="train.accumulate",
             value=config.train.accumulate,
         )

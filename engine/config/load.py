@@ -5,17 +5,20 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from engine.config.options import Config
+from engine.config.options import Config, options
 from engine.errors import UserError
+from engine.system.paths import expand_user
 
 BASE_KEY = "_base_"
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*|([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?)")
+NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
 
 
 Origins = dict[tuple, Path | str]  # where a value comes from, by its path of keys: a file, or "-o key.sub=value"
@@ -36,6 +39,7 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     tree = _read(file, origins, seen=())
     for override in overrides:
         _override(tree, override, origins)
+    _refuse_unknown_keys(tree, origins, file)
     config = _build(Config, tree, (), origins, file)
     if not config.output_dir:
         config.output_dir = str(Path("output") / file.stem)
@@ -57,8 +61,23 @@ def flatten(config: Any) -> dict[str, Any]:
     return flat
 
 
+class _NotDecimal(str):
+    """A number as written, which YAML 1.1 reads as another one: 064 as 52, 1:30 as 90, 1_0 as 10."""
+
+    read: float
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that rejects duplicate keys."""
+    """Safe YAML that rejects duplicate keys, and reads no numbers but decimal ones."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        is_int = node.tag == "tag:yaml.org,2002:int"
+        number = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+        if DECIMAL.fullmatch(node.value) or NOT_FINITE.fullmatch(node.value):
+            return number
+        odd = _NotDecimal(node.value)
+        odd.read = number
+        return odd
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: list[Any] = []
@@ -70,6 +89,10 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             keys.append(key)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def _parse(text: str, where: Path | str) -> Any:
@@ -113,7 +136,12 @@ def _read(file: Path, origins: Origins, seen: tuple[Path, ...]) -> dict:
             value=base,
             place=file,
         )
-    below = _read(file.parent / base, origins, (*seen, file.resolve())) if base else {}
+    try:
+        below = _read(file.parent / expand_user(base), origins, (*seen, file.resolve())) if base else {}
+    except ValueError as error:
+        raise ConfigError(
+            f"{file}: {BASE_KEY}: {base!r}, expected {error}", key=BASE_KEY, value=base, place=file
+        ) from error
     return _merge(below, tree, origins, file, ())
 
 
@@ -157,20 +185,46 @@ def _type_at(cls: Any, path: tuple[str, ...]) -> Any:
     return _type_at(found, path[1:])
 
 
+def _refuse_unknown_keys(tree: dict, origins: Origins, file: Path) -> None:
+    """Raise one ConfigError for all unknown keys; its fields are those of the first."""
+    errors = []
+    for path, value, fields in _unknown(Config, tree, ()):
+        name, where = ".".join(map(str, path)), origins.get(path, file)
+        meant = _meant(path, fields)
+        hint = f"did you mean {meant}? " if meant else ""
+        text = f"{where}: unknown key {name}: {hint}valid here: {', '.join(fields)}"
+        errors.append(ConfigError(text, key=name, value=value, place=where))
+    if errors:
+        first = errors[0]
+        raise ConfigError("; ".join(map(str, errors)), key=first.key, value=first.value, place=first.place)
+
+
+def _unknown(cls: Any, tree: dict, path: tuple) -> Iterator[tuple[tuple, Any, list[str]]]:
+    """Yield (path of keys, value, the valid keys there) of all keys that do not exist."""
+    types = {item.name: item.type for item in dataclasses.fields(cls)}
+    for key, value in tree.items():
+        if key not in types:
+            yield (*path, key), value, list(types)
+        elif dataclasses.is_dataclass(types[key]) and isinstance(value, dict):
+            yield from _unknown(types[key], value, (*path, key))
+
+
+def _meant(path: tuple, fields: list[str]) -> str | None:
+    """Return the option that an unknown key may stand for: a near name, initials (lr), or one of another section."""
+    *section, key = map(str, path)
+    if close := difflib.get_close_matches(key, fields, n=1) or [name for name in fields if _initials(name) == key]:
+        return ".".join((*section, close[0]))
+    names = {option: option.rpartition(".")[2] for option in options()}
+    return next((option for option, name in names.items() if key in (name, _initials(name))), None)
+
+
+def _initials(name: str) -> str | None:
+    words = name.split("_")
+    return "".join(word[0] for word in words) if len(words) > 1 else None
+
+
 def _build(cls: Any, tree: dict, path: tuple, origins: Origins, file: Path) -> Any:
     fields = {item.name: item for item in dataclasses.fields(cls)}
-    for key in tree:
-        if key not in fields:
-            name = ".".join(map(str, (*path, key)))
-            close = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f"did you mean {'.'.join((*path, close[0]))}? " if close else ""
-            where = origins.get((*path, key), file)
-            raise ConfigError(
-                f"{where}: unknown key {name}: {hint}valid here: {', '.join(fields)}",
-                key=name,
-                value=tree[key],
-                place=where,
-            )
     values: dict[str, Any] = {}
     for name, item in fields.items():
         inner, dotted = (*path, name), ".".join((*path, name))
@@ -206,15 +260,21 @@ def _checked(item: dataclasses.Field, value: Any, dotted: str, where: Path | str
     names: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # bytes of an odd file name
         refuse("text in UTF-8")
+    if isinstance(value, _NotDecimal):
+        refuse("text in quotes" if wanted is str else f"a decimal number (YAML reads {value} as {value.read})")
     if wanted is float and isinstance(value, str):
-        try:
-            value = float(value)  # PyYAML reads 1e-4 as text
-        except ValueError:
+        if not DECIMAL.fullmatch(value):
             refuse("a number")
+        value = float(value)  # PyYAML reads 1e-4 as text
     if wanted is float and type(value) is int and abs(value) < 1e300:
         value = float(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
         refuse(names[wanted])
+    if valid["path"]:
+        try:
+            value = expand_user(value)
+        except ValueError as error:
+            refuse(str(error))
     if valid["pattern"]:
         if not re.fullmatch(valid["pattern"], value):
             refuse(f"one of {', '.join(valid['choices'])}")

@@ -28,12 +28,13 @@ def option(
     above: float | None = None,
     below: float | None = None,
     free: bool = False,
+    path: bool = False,
 ) -> Any:
     """Declare a config field: its meaning and its valid values (`low` and `high` inclusive, `above` and `below` not).
 
-    `free`: the value does not affect results, so a resumed run may change it.
+    `free`: the value does not affect results, so a resumed run may change it. `path`: a leading `~` is expanded.
     """
-    valid: dict[str, Any] = {"help": help, "choices": choices, "pattern": pattern, "free": free}
+    valid: dict[str, Any] = {"help": help, "choices": choices, "pattern": pattern, "free": free, "path": path}
     valid |= {"low": low, "high": high, "above": above, "below": below}
     return field(metadata=valid) if default is MISSING else field(default=default, metadata=valid)
 
@@ -65,6 +66,7 @@ class DataConfig:
         "path of the archive, or of the folder that contains train/ and val/",
         "datasets/cifar-10-python.tar.gz",
         free=True,
+        path=True,
     )
     download: bool = option("download the official archive to `data.file` if it is missing", False, free=True)
     side: int = option(
@@ -167,7 +169,7 @@ class TrainConfig:
         below=100_000,
     )
     pretrained: str = option(
-        "start a new run from the weights in this file; a head for another number of classes is newly initialized", ""
+        "start a new run from the weights in this file; a head for other classes is newly initialized", "", path=True
     )
     pretrained_resample: bool = option(
         "accept weights of another window size, which are interpolated, or without PEG, which then starts at 0", False
@@ -224,7 +226,7 @@ class Config:
     amp: AmpConfig
     train: TrainConfig
     records: RecordsConfig
-    output_dir: str = option("folder of the run; default: `output/<name of the config>`", "", free=True)
+    output_dir: str = option("folder of the run; default: `output/<name of the config>`", "", free=True, path=True)
     device: str = option(
         "`auto` uses a GPU if there is one",
         "auto",

@@ -10,6 +10,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from common.words import counted
 from engine.metrics.quality import Predictions
 
 GRID = 18  # pictures in a grid, as in the notebook
@@ -76,7 +77,7 @@ def mistakes_grid(predictions: Predictions, images: np.ndarray, classes: Sequenc
     if len(wrong):
         return picture_grid(images[wrong], titles)
     figure = Figure(figsize=(10.2, 1), dpi=100)
-    figure.text(0.5, 0.5, f"no mistakes in {len(images)} pictures", ha="center", va="center")
+    figure.text(0.5, 0.5, f"no mistakes in {counted(len(images), 'picture')}", ha="center", va="center")
     return figure
 
 

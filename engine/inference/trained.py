@@ -1,6 +1,5 @@
 """A trained model, loaded from weights or an export, with its config and class names."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -27,6 +26,7 @@ from engine.system.device import select_device
 from engine.system.environment import PROJECT
 from engine.system.precision import MixedPrecision
 from engine.weights import pdparams
+from engine.weights.classes import noted_classes
 
 DEFAULT_CONFIG = PROJECT / "configs" / "tiny_cifar10.yaml"
 FROM_DATA = "val:"  # the prefix of a picture in the data set: val:7 is validation picture 7, counted from 0
@@ -183,8 +183,7 @@ def load(weights: str | Path, config: Config) -> Trained:
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
-    classes = _noted_classes(path.parent / filenames.ENVIRONMENT)
-    return Trained(model, precision, device, config, path, digest, classes)
+    return Trained(model, precision, device, config, path, digest, noted_classes(path))
 
 
 def _load_export(weights: Path, config: Config) -> Trained:
@@ -217,11 +216,3 @@ def _load_export(weights: Path, config: Config) -> Trained:
         noted_classes=description["classes"],
         runtime=program.NAMES[description["format"]],
     )
-
-
-def _noted_classes(file: Path) -> list[str] | None:
-    try:
-        classes = json.loads(file.read_text(encoding="utf-8"))["archive"]["classes"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # of an older run, damaged, or missing
-        return None
-    return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else None

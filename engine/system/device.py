@@ -4,6 +4,7 @@ import math
 import platform
 import shutil
 
+from common.words import counted
 from engine.errors import UserError
 from engine.system.tuning import cpu_info, cpu_threads, tune_cpu
 
@@ -33,7 +34,7 @@ def select_device(wanted: str) -> str:
         )
     index = int(wanted.partition(":")[2]) if wanted != "gpu" else processes.local_gpu()
     if index >= count:
-        why = f"it finds {count} GPU(s)" if paddle.is_compiled_with_cuda() else "it is a CPU build"
+        why = f"it finds {counted(count, 'GPU')}" if paddle.is_compiled_with_cuda() else "it is a CPU build"
         raise UserError(
             f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {why}; "
             "use device=cpu or device=auto, or install requirements.txt on a machine with an NVIDIA GPU",
@@ -50,7 +51,7 @@ def describe_device(device: str) -> str:
 
     if device == "cpu":
         name = next((line.split(":", 1)[1].strip() for line in cpu_info().splitlines() if "model name" in line), None)
-        description = f"cpu ({name or platform.machine()}, {cpu_threads()} threads)"
+        description = f"cpu ({name or platform.machine()}, {counted(cpu_threads(), 'thread')})"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
             description += "; this machine has an NVIDIA driver, but this Paddle is a CPU build"
         return description

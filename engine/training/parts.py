@@ -54,9 +54,8 @@ def build_parts(config: Config, device: str, resuming: bool = False) -> Parts:
     train_loader, val_loader = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
     steps, mixing = build.steps_per_epoch(config, train_loader), build.build_mixing(config)
     model = build.build_model(config)
-    notes, origin = (
-        ([], {}) if resuming else pretrained.start(model, config.train.pretrained, config.train.pretrained_resample)
-    )
+    file, resampling = ("", False) if resuming else (config.train.pretrained, config.train.pretrained_resample)
+    notes, origin = pretrained.start(model, file, resampling, dataset.classes)
     state = build_state(config, model, build.build_precision(config, device), steps * config.train.epochs)
     criterion = build.build_criterion(config)
     return Parts(state, dataset, train_loader, val_loader, criterion, steps, mixing, notes, origin)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from common.words import counted
 from data import FOLDER
 from engine import filenames
 from engine.config.load import flatten
@@ -31,7 +32,8 @@ def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> t
     if saved["about"]["config"]["train.epochs"] != now["config"]["train.epochs"]:
         follow_new_cosine(state)
     warnings = [f"WARNING: {wrong}; the checkpoint before it is used" for wrong in damage]
-    done = f"Resumed from {found}: {state.epoch} epochs and {state.iteration} steps of the next one are done"
+    done = f"Resumed from {found}: {counted(state.epoch, 'epoch')} and "
+    done += f"{counted(state.iteration, 'step')} of the next one are done"
     if state.epoch == now["config"]["train.epochs"]:
         done += "; nothing is left to do: for more epochs, use -o train.epochs=N --extend"
     return [*warnings, done], saved["records"]
@@ -84,8 +86,8 @@ def _refuse_changes(saved: dict, now: dict, extending: bool) -> None:
         )
     if saved["processes"] != now["processes"]:
         raise UserError(
-            f"{now['processes']} process(es), but the run was started with {saved['processes']}, which affects its "
-            "results: launch as many",
+            f"{counted(now['processes'], 'process', 'processes')}, but the run was started with "
+            f"{saved['processes']}, which affects its results: launch as many",
             key="processes",
             value=now["processes"],
         )

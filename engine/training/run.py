@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from common.words import counted
 from data import DataError
 from engine import filenames
 from engine.config.load import flatten
@@ -115,7 +116,7 @@ def _introduction(config: Config, device: str, parts: Parts) -> Iterator[str]:
         )
     yield (
         f"Model: {config.model.name}, {sum(int(p.size) for p in state.model.parameters()):,} parameters; "
-        f"data: {len(dataset.train)} pictures to train on ({parts.steps} steps per epoch), "
+        f"data: {len(dataset.train)} pictures to train on ({counted(parts.steps, 'step')} per epoch), "
         f"{len(dataset.val)} to validate on ({dataset.val.name})"
     )
     if parts.mixing:

@@ -49,7 +49,7 @@ def _backward(state: State, batch: Batch, criterion: Criterion, batches: int) ->
 def gradient_norm(model: nn.Layer) -> Tensor:
     """Return the norm of the last step's gradients, all of them as one vector: a scalar on the device."""
     gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
-    # Not Tensor.norm: on a CPU, Paddle 3.3.1 loses a tenth and more of 70 million numbers. The sum of everything is right
-    # to six digits in float32 too; a sum along an axis is not.
+    # Not Tensor.norm: on a CPU, Paddle 3.3.1 loses a tenth and more of 70 million numbers. The sum of everything
+    # is right to six digits in float32 too; a sum along an axis is not.
     squares = [gradient.astype("float32").square().sum(dtype="float64") for gradient in gradients]
     return paddle.stack(squares).sum().sqrt()

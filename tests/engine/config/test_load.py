@@ -1,3 +1,5 @@
+import os
+import pwd
 from pathlib import Path
 
 import paddle
@@ -177,6 +179,99 @@ def test_what_is_not_an_override_or_not_yaml_is_refused(override):
     with refuses(ConfigError, key=None, place=f"-o {override}") as caught:
         load_config(TINY, [override])
     assert str(caught.value).startswith(f"-o {override}")
+
+
+NUMBERS = {
+    "octal": ("data.batch_size=064", "52"),
+    "octal zero": ("data.num_workers=00", "0"),
+    "octal, as YAML 1.2 has it": ("data.batch_size=0o64", "whole number"),
+    "binary": ("data.batch_size=0b11", "3"),
+    "hexadecimal": ("data.batch_size=0x40", "64"),
+    "base 60": ("train.epochs=1:30", "90"),
+    "a fraction of base 60": ("data.rotation=1:30.5", "90.5"),
+    "digits in groups": ("train.epochs=1_0", "10"),
+    "a fraction with digits in groups": ("data.rotation=1_0.5", "10.5"),
+    "an exponent with digits in groups": ("optimizer.learning_rate=1_0e-4", "a number"),
+}
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["override", "file"])
+@pytest.mark.parametrize(("override", "detail"), NUMBERS.values(), ids=NUMBERS)
+def test_a_number_that_yaml_reads_as_another_is_refused(tmp_path, override, detail, in_file):
+    key, _, text = override.partition("=")
+    section, _, name = key.partition(".")
+    file, overrides, place = TINY, [override], f"-o {override}"
+    if in_file:
+        file = place = tmp_path / "a.yaml"
+        file.write_text(f"_base_: {TINY}\n{section}:\n  {name}: {text}\n")
+        overrides = []
+    with refuses(ConfigError, key=key, value=text, place=place) as caught:
+        load_config(file, overrides)
+    assert detail in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("+12", 12.0), ("0", 0.0), (".5", 0.5), ("12.", 12.0), ("1e1", 10.0), ("1.5e+1", 15.0)]
+)
+def test_decimal_numbers_are_read_as_written(text, value):
+    assert load_config(TINY, [f"data.rotation={text}"]).data.rotation == value
+
+
+def test_text_that_yaml_takes_for_a_number_needs_quotes_in_a_file(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(f"_base_: {TINY}\noutput_dir: 1:30\n")
+    with refuses(ConfigError, key="output_dir", value="1:30", place=file) as caught:
+        load_config(file)
+    assert "quotes" in str(caught.value)
+    file.write_text(f"_base_: {TINY}\noutput_dir: '1:30'\n")
+    assert load_config(file).output_dir == "1:30"
+
+
+@pytest.mark.parametrize("key", ["data.file", "output_dir", "train.pretrained"])
+def test_a_path_may_begin_with_the_home_folder(key, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert flatten(load_config(TINY, [f"{key}=~/x"]))[key] == f"{tmp_path}/x"
+    assert flatten(load_config(TINY, [f"{key}=./~/x"]))[key] == "./~/x"
+    with refuses(ConfigError, key=key, value="~nobody-here/x"):
+        load_config(TINY, [f"{key}=~nobody-here/x"])
+
+
+def test_a_user_s_home_folder_and_that_of_a_base_are_found(monkeypatch, tmp_path):
+    user = pwd.getpwuid(os.getuid())
+    assert load_config(TINY, [f"output_dir=~{user.pw_name}/x"]).output_dir == f"{user.pw_dir.rstrip('/')}/x"
+    monkeypatch.setenv("HOME", str(TINY.parent))
+    (tmp_path / "a.yaml").write_text("_base_: ~/tiny_cifar10.yaml\n")
+    assert load_config(tmp_path / "a.yaml").model == load_config(TINY).model
+
+
+MEANT = {
+    "optimizer.lr": "optimizer.learning_rate",
+    "optimizer.wd": "optimizer.weight_decay",
+    "lr": "optimizer.learning_rate",
+    "batch_size": "data.batch_size",
+    "train.batch_size": "data.batch_size",
+    "train.epoch": "train.epochs",
+    "optim.lr": "optimizer?",
+}
+
+
+@pytest.mark.parametrize(("key", "meant"), MEANT.items())
+def test_an_unknown_key_is_told_what_it_may_mean(key, meant):
+    with refuses(ConfigError, place=f"-o {key}=1") as caught:
+        load_config(TINY, [f"{key}=1"])
+    assert f"did you mean {meant}" in str(caught.value)
+
+
+def test_unknown_keys_come_first_and_all_at_once(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("data: {batchsize: 4}\noptimizer: {lr: many}\ntrain: 3\n")
+    with refuses(ConfigError, key="data.batchsize", value=4, place=file) as caught:
+        load_config(file, ["model.nam=x"])
+    for key in ("data.batch_size?", "optimizer.lr:", "-o model.nam=x: unknown key model.nam: did you mean model.name?"):
+        assert key in str(caught.value)
+    file.write_text("data: {batch_size: 4}")
+    with refuses(ConfigError, key="model.name", place=file):
+        load_config(file)
 
 
 BAD_FILES = {

@@ -66,6 +66,51 @@ def test_a_head_for_as_many_classes_is_used(tmp_path, dtype):
     assert len(lines) == 1  # none about a new head
 
 
+def note(file, classes):
+    """Note the names of classes as a run would, which has this file of weights."""
+    (file.parent / "environment.json").write_text(json.dumps({"archive": {"classes": classes}}))
+
+
+def test_a_head_for_the_same_classes_is_used_and_the_log_says_so(tmp_path):
+    file, model, names = tmp_path / "w.pdparams", build(3), ["ant", "bee", "cat"]
+    note(file, names)
+    lines, _ = pretrained.start(model, write(file, arrays(3)), classes=names)
+    np.testing.assert_equal(values(model), arrays(3))
+    assert lines[1] == f"{', '.join(HEAD)}: kept: for the same classes"
+
+
+def test_a_head_for_the_same_classes_in_another_order_is_brought_into_that_of_the_data(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoints" / "epoch_0001"  # whose classes are noted in its run
+    checkpoint.mkdir(parents=True)
+    note(tmp_path / "run" / "w", ["cat", "ant", "bee"])
+    file, model, state = checkpoint / "latest.pdparams", build(3), arrays(3)
+    lines, _ = pretrained.start(model, write(file, state), classes=["ant", "bee", "cat"])
+    for key in HEAD:
+        np.testing.assert_equal(values(model)[key], state[key][..., [1, 2, 0]])
+    np.testing.assert_equal(values(model)["norm.weight"], state["norm.weight"])
+    assert str(file) in lines[1]
+    assert "order" in lines[1]
+
+
+def test_a_head_for_as_many_other_classes_is_not_used(tmp_path):
+    file, model = tmp_path / "w.pdparams", build(3)
+    note(file, ["cat", "ant", "bee"])
+    expected = {**arrays(3), **{key: values(model)[key] for key in HEAD}}
+    lines, _ = pretrained.start(model, write(file, arrays(3)), classes=["cat", "dog", "eel"])
+    np.testing.assert_equal(values(model), expected)
+    assert all(text in lines[1] for text in ("newly initialized", "cat, ant, bee", "cat, dog, eel"))
+
+
+@pytest.mark.parametrize("noted", [None, ["a", "b"], ["a", "b", 3], "abc"], ids=str)
+def test_a_head_whose_classes_are_not_known_is_used_and_the_log_says_so(tmp_path, noted):
+    file, model = tmp_path / "w.pdparams", build(3)
+    if noted:
+        note(file, noted)
+    lines, _ = pretrained.start(model, write(file, arrays(3)), classes=["a", "b", "c"])
+    np.testing.assert_equal(values(model), arrays(3))
+    assert "not known" in lines[1]
+
+
 def test_weights_without_a_head_are_enough(tmp_path):
     file, model = write(tmp_path / "w.pdparams", arrays(num_classes=0)), build()
     lines, _ = pretrained.start(model, file)
@@ -158,9 +203,12 @@ def test_resampling_without_weights_is_refused():
 def test_processes_that_read_different_files_are_refused(tmp_path, monkeypatch):
     file, asked = write(tmp_path / "w.pdparams", arrays()), []
     monkeypatch.setattr(pretrained.processes, "agree", lambda *numbers: asked.append(numbers))
-    with refuses(UserError, key="train.pretrained", value=file):
-        pretrained.start(build(), file)
-    assert asked == [(int(sha256sum(file)[:15], 16),)]
+    for classes in (["a"], ["b"]):
+        note(tmp_path / "w.pdparams", classes)
+        with refuses(UserError, key="train.pretrained", value=file):
+            pretrained.start(build(), file)
+    assert {numbers[0] for numbers in asked} == {int(sha256sum(file)[:15], 16)}
+    assert len(set(asked)) == 2
 
 
 @pytest.mark.parametrize(
