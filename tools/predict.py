@@ -10,6 +10,7 @@ or the arguments cannot be used.
 
 import os
 import sys
+from collections.abc import Iterable
 
 from engine.cli import Parser, run
 
@@ -33,7 +34,7 @@ def main() -> None:
         parser.error(f"argument --top: {arguments.top}: give 1 or more")
 
     from data import pictures
-    from engine.inference.predict import Skipped, as_json, as_line, columns, predict, write
+    from engine.inference.predict import Answers, Skipped, as_line, columns, predict, write
     from engine.inference.trained import find, load
     from engine.system.atomic import writing_into
 
@@ -50,25 +51,29 @@ def main() -> None:
     classes, made_up = trained.class_names()
     if made_up:
         log(made_up)
-    widths, answers = columns(names, classes), []
-    for answer in predict(trained, names, classes, arguments.top):
-        answers.append(answer)
-        if isinstance(answer, Skipped):
-            log(f"skipped: {answer.error}")
-        elif not arguments.json:
-            say(as_line(answer, widths))
-    if arguments.json:
-        say(as_json(answers))
-    if arguments.output:
-        log(f"written: {', '.join(map(str, write(answers, arguments.output)))}")
-    if any(isinstance(answer, Skipped) for answer in answers):
+    widths, skipped = columns(names, classes), False
+    with Answers(draws=bool(arguments.output)) as answers:
+        for answer in predict(trained, names, classes, arguments.top):
+            if arguments.json or arguments.output:
+                answers.add(answer)
+            if isinstance(answer, Skipped):
+                skipped = True
+                log(f"skipped: {answer.error}")
+            elif not arguments.json:
+                say([as_line(answer, widths)])
+        if arguments.json:
+            say(answers.document())
+        if arguments.output:
+            log(f"written: {', '.join(map(str, write(answers, arguments.output)))}")
+    if skipped:
         sys.exit(SOME_SKIPPED)
 
 
-def say(text: str) -> None:
+def say(parts: Iterable[str]) -> None:
     """Print predictions on stdout."""
     try:
-        print(text, flush=True)
+        sys.stdout.writelines(parts)
+        print(flush=True)
     except BrokenPipeError:  # the reader, for example `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
 

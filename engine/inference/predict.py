@@ -2,10 +2,11 @@
 
 import itertools
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from engine.system import atomic
 
 BATCH = 64  # pictures read and classified together
 DRAWN = 36  # the most pictures in a grid
+MEMORY = 1 << 20  # bytes of answers that stay in memory
 COLUMN = 40  # the widest column of names, in letters
 
 
@@ -73,14 +75,56 @@ def predict(
                 yield Prediction(name, images[i], _likeliest(probabilities[i], classes, top))
 
 
-def as_json(answers: Iterable[Prediction | Skipped], ensure_ascii: bool = True) -> str:
-    """Return one JSON document: the predictions, and the reason why each skipped picture could not be read.
+class Answers:
+    """The answers so far: on disk, so that their number does not matter, and the first `DRAWN` predictions to draw.
 
-    ensure_ascii: escape all other letters, so that any terminal can print it.
+    A context, which removes the temporary file.
     """
-    read = [{"picture": x.picture, "top": x.top} for x in answers if isinstance(x, Prediction)]
-    errors = [{"picture": x.picture, "error": x.error} for x in answers if isinstance(x, Skipped)]
-    return json.dumps({"predictions": read, "errors": errors}, indent=2, ensure_ascii=ensure_ascii)
+
+    def __init__(self, draws: bool = False):
+        self.draws, self.drawn = draws, list[Prediction]()
+        self._file: IO[str] = tempfile.SpooledTemporaryFile(MEMORY, "w+", encoding="ascii")  # noqa: SIM115
+
+    def __enter__(self) -> "Answers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, answer: Prediction | Skipped) -> None:
+        """Note an answer."""
+        if isinstance(answer, Skipped):
+            entry: dict[str, Any] = {"picture": answer.picture, "error": answer.error}
+        else:
+            entry = {"picture": answer.picture, "top": answer.top}
+            if self.draws and len(self.drawn) < DRAWN:
+                self.drawn.append(answer)
+        self._file.write(json.dumps(entry) + "\n")
+
+    def document(self, ensure_ascii: bool = True) -> Iterator[str]:
+        """Yield one JSON document in parts: the predictions, and why each skipped picture could not be read.
+
+        ensure_ascii: escape all other letters, so that any terminal can print it.
+        """
+        yield '{\n  "predictions": '
+        yield from _array(self._entries("top"), ensure_ascii)
+        yield ',\n  "errors": '
+        yield from _array(self._entries("error"), ensure_ascii)
+        yield "\n}"
+
+    def _entries(self, kind: str) -> Iterator[dict[str, Any]]:
+        self._file.seek(0)
+        yield from (entry for entry in map(json.loads, self._file) if kind in entry)
+
+
+def _array(entries: Iterable[dict[str, Any]], ensure_ascii: bool) -> Iterator[str]:
+    """Yield a JSON array in parts, as `json.dumps` with an indent of 2 writes it as a value of a document."""
+    begin = "["
+    for entry in entries:
+        text = json.dumps(entry, indent=2, ensure_ascii=ensure_ascii)
+        yield begin + "\n    " + text.replace("\n", "\n    ")
+        begin = ","
+    yield "[]" if begin == "[" else "\n  ]"
 
 
 def columns(names: Iterable[str | Path], classes: Iterable[str]) -> tuple[int, int]:
@@ -116,15 +160,20 @@ def grid(predictions: Sequence[Prediction]) -> Figure:
     return picture_grid([x.image for x in predictions], titles, columns=min(6, len(predictions)))
 
 
-def write(answers: Sequence[Prediction | Skipped], output: str | Path) -> list[Path]:
+def write(answers: Answers, output: str | Path) -> list[Path]:
     """Write predictions into a folder, as JSON and as a grid of the first pictures; return the files written."""
     written = [Path(output) / filenames.PREDICTIONS]
-    predictions = [x for x in answers if isinstance(x, Prediction)][:DRAWN]
+
+    def write_document(path: Path) -> None:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.writelines(answers.document(ensure_ascii=False))
+            stream.write("\n")
+
     with atomic.writing_into(output):
-        atomic.replace_text(written[0], as_json(answers, ensure_ascii=False) + "\n")
-        if predictions:
+        atomic.replace({written[0]: write_document})
+        if answers.drawn:
             written.append(Path(output) / filenames.PREDICTIONS_GRID)
-            written[-1].write_bytes(as_png(grid(predictions)))
+            written[-1].write_bytes(as_png(grid(answers.drawn)))
     return written
 
 

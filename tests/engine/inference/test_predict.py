@@ -3,6 +3,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import weakref
 
 import cv2
 import numpy as np
@@ -15,8 +17,19 @@ import data
 from data import pictures
 from engine.config import build
 from engine.errors import UserError
-from engine.inference.predict import BATCH, Prediction, Skipped, as_json, as_line, columns, grid, predict, write
-from engine.inference.trained import find, load
+from engine.inference.predict import (
+    BATCH,
+    DRAWN,
+    Answers,
+    Prediction,
+    Skipped,
+    as_line,
+    columns,
+    grid,
+    predict,
+    write,
+)
+from engine.inference.trained import Trained, find, load
 from engine.metrics.evaluate import evaluate
 from models import build_model
 from tests.support import archives
@@ -118,6 +131,41 @@ def test_no_more_than_a_batch_of_pictures_is_read_ahead(home, monkeypatch):
         assert len(read) <= BATCH
         next(answers)
     assert len(read) == 2 * BATCH
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--output", "out"]])
+def test_memory_is_bounded_by_a_batch_and_by_what_is_drawn(home, tmp_path, monkeypatch, capsys, options):
+    """Each picture is watched: of 130 no more are alive than a batch has, and those that the grid shows."""
+    alive, most = weakref.WeakValueDictionary(), []
+
+    def picture(trained, name, original=Trained.picture):
+        alive[name] = made = original(trained, name).copy()
+        most.append(len(alive))
+        return made
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trained, "picture", picture)
+    monkeypatch.setattr("engine.inference.predict.BATCH", 8)
+    monkeypatch.setattr("engine.inference.predict.DRAWN", 3)
+    status, lines, _ = run_tool(monkeypatch, capsys, home / "run", home / "val", *options)
+    assert (status, len(most)) == (0, PICTURES)
+    assert max(most) <= 8 + (3 if "--output" in options else 0) + 1  # one has just been yielded
+    if "--json" in options:
+        assert len(json.loads("\n".join(lines))["predictions"]) == PICTURES
+
+
+def test_answers_are_kept_on_disk(monkeypatch):
+    image, top = np.zeros((1, 1, 3), np.uint8), [{"class": "c" * 20_000, "index": 0, "probability": 0.5}]
+    tracemalloc.start()
+    try:
+        with Answers(draws=True) as answers:
+            for i in range(200):  # 4 MB of text
+                answers.add(Prediction(str(i), image, top))
+            assert sum(map(len, answers.document())) > 4e6
+            assert len(answers.drawn) == DRAWN
+            assert tracemalloc.get_traced_memory()[1] < 2e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_line_a_picture_in_columns(home, monkeypatch, capsys):
@@ -263,13 +311,31 @@ def test_columns_stand_below_each_other_whatever_letters_names_have(home):
 
 
 def test_the_document_is_written_as_it_reads_and_printed_as_any_terminal_can(tmp_path):
-    answers = [Prediction("图片.png", np.zeros((32, 32, 3), np.uint8), [{"class": "猫", "probability": 1.0}])]
-    (document, _) = write([*answers, Skipped("\udce9.png", "odd")], tmp_path)
+    read = Prediction("图片.png", np.zeros((32, 32, 3), np.uint8), [{"class": "猫", "probability": 1.0}])
+    with Answers(draws=True) as answers:
+        for answer in (read, Skipped("\udce9.png", "odd")):
+            answers.add(answer)
+        (document, _) = write(answers, tmp_path)
+        printed = "".join(answers.document())
     text = document.read_text(encoding="utf-8")
     assert '"猫"' in text
     assert "图片.png" in text
     assert json.loads(text)["errors"] == [{"picture": "\udce9.png", "error": "odd"}]
-    assert as_json(answers).isascii()
+    assert printed.isascii()
+    assert printed == json.dumps(json.loads(text), indent=2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_document_is_laid_out_as_json_dumps_does(count):
+    error, top = {"picture": "b", "error": "x"}, [{"class": "c\u2028\x85", "index": 0, "probability": 0.1}]
+    with Answers() as answers:
+        for _ in range(count):
+            answers.add(Prediction("a", np.zeros((1, 1, 3), np.uint8), top))
+            answers.add(Skipped("b", "x"))
+        whole = {"predictions": count * [{"picture": "a", "top": top}], "errors": count * [error]}
+        for ensure_ascii in (True, False):
+            document = "".join(answers.document(ensure_ascii))
+            assert document == json.dumps(whole, indent=2, ensure_ascii=ensure_ascii)
 
 
 @pytest.mark.parametrize(
