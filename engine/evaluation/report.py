@@ -2,7 +2,9 @@
 
 import base64
 import datetime
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import jinja2
 from data import FOLDER
 from engine.config.load import dump_config
 from engine.config.options import Config
+from engine.figures.curves import as_png, draw_curves
+from engine.history import Point
 from engine.output.folder import read_environments
 from engine.system.environment import PROJECT
 
@@ -21,16 +25,43 @@ TITLES = {
     "reliability": "Reliability diagram",
     "mistakes": "The most confident mistakes",
 }
+ABOUT_CURVES = (
+    "Training can look worse than validation: it is measured on augmented pictures, with whatever drops parts of the "
+    "model or mixes pictures, and its accuracy is the mean over an epoch during which the model still learned. "
+    "Validation is measured on untouched pictures after the epoch."
+)
+
+
+COLOURS = {"train": "#D55E00", "val": "#0072B2"}  # of Okabe and Ito; the notebook's cyan is hard to see on white
+DPI = 144  # of the figures
+LETTERS = 72  # CSS pixels per inch at which letters of 9 points are still readable; a wider figure scrolls
+WIDEST = 106  # CSS pixels per inch at the most
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as the page shows it: data URLs, one for narrow screens or "", and the limits of its width in pixels."""
+
+    url: str
+    narrow: str
+    least: int
+    most: int
 
 
 def page(
-    measured: dict[str, Any], config: Config, pngs: dict[str, bytes], curves: Iterable[bytes], trained_in: Path
+    measured: dict[str, Any],
+    config: Config,
+    pngs: dict[str, bytes],
+    narrow: dict[str, bytes],
+    curves: Iterable[bytes],
+    trained_in: Path,
 ) -> str:
     """Return the report as HTML.
 
     Args:
         measured: as `evaluate_weights` returns it.
-        pngs: the figures of predictions, by name.
+        pngs: the figures of predictions, by name, drawn with `DPI`.
+        narrow: those of them that narrow screens show instead.
         curves: the learning curves, none if the history is not known.
         trained_in: the folder of the weights.
     """
@@ -38,9 +69,11 @@ def page(
         measured=measured,
         name=config.model.name,
         headline=_headline(measured),
+        about_loss=_about_loss(measured),
+        about_curves=ABOUT_CURVES,
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
-        figures={name: (TITLES[name], _embedded(png)) for name, png in pngs.items()},
-        curves=[_embedded(png) for png in curves],
+        figures={name: (TITLES[name], _shown(png, narrow.get(name))) for name, png in pngs.items()},
+        curves=[_shown(png) for png in curves],
         evaluated_with=_known({key.replace("archive", "data"): x for key, x in measured["provenance"].items()}),
         trained_with=[_known(facts) for facts in read_environments(trained_in)],
         config=dump_config(config),
@@ -48,23 +81,69 @@ def page(
     )
 
 
-def _headline(measured: dict[str, Any]) -> dict[str, str]:
-    """Return the main results, formatted, by name."""
-    top5 = {} if measured["top5"] is None else {"top-5": f"{measured['top5']:.2%}"}
+def report_curves(points: Sequence[Point], config: Config) -> list[bytes]:
+    """Return the learning curves as the report shows them, as PNGs; none without points."""
+    titles = {"loss": loss_name(config.loss.label_smoothing).capitalize(), "top1": "Accuracy"}
+    drawn = draw_curves(points, titles, COLOURS, (4.95, 3.4), note="") if points else {}
+    return [as_png(figure, dpi=DPI) for figure in drawn.values()]
+
+
+def loss_name(smoothing: float) -> str:
+    """Return the name of the loss that is trained with."""
+    return f"loss with label smoothing {smoothing:g}" if smoothing else "loss (cross entropy)"
+
+
+def _headline(measured: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the main results, formatted, by name, each with a small print."""
+    smoothing, top5 = measured["label_smoothing"], measured["top5"]
     return {
-        "top-1": f"{measured['top1']:.2%}",
-        **top5,
-        "loss": f"{measured['loss']:.4f}",
-        "calibration error": f"{measured['ece']:.2%}",
-        "pictures per second": f"{measured['images_per_second']:.0f}",
-        "the model alone": f"{measured['model_images_per_second']:.0f} per second",
+        "top-1": (f"{measured['top1']:.2%}", ""),
+        **({} if top5 is None else {"top-5": (f"{top5:.2%}", "")}),  # of five or fewer classes it would be 100 %
+        **({"cross entropy": (f"{measured['cross_entropy']:.4f}", "")} if smoothing else {}),
+        loss_name(smoothing): (f"{measured['loss']:.4f}", ""),
+        "calibration error": (f"{measured['ece']:.2%}", ""),
+        "pictures per second": (
+            f"{measured['images_per_second']:.0f}",
+            f"the model alone: {measured['model_images_per_second']:.0f}",
+        ),
     }
+
+
+def _about_loss(measured: dict[str, Any]) -> str:
+    """Return what label smoothing does to the numbers, "" without it.
+
+    The smoothed loss is least where the probabilities are the smoothed labels; it is then their entropy.
+    """
+    smoothing, classes = measured["label_smoothing"], len(measured["classes"])
+    if not smoothing:
+        return ""
+    other = smoothing / classes
+    true = 1 - smoothing + other
+    least = -true * math.log(true) - (classes - 1) * other * math.log(other)
+    return (
+        f"Label smoothing {smoothing:g} rewards a probability of {true:.0%} for the true class, not of 100%. So even "
+        f"a model that is always right has a loss of {least:.2f} or more, and at that loss a calibration error of "
+        f"{1 - true:.0%}, because its confidence is lower than its accuracy. The cross entropy is without smoothing."
+    )
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
     """Return facts without those that do not apply: a folder of pictures has no official archive."""
     own = facts.get("data_name") == FOLDER
     return {key: value for key, value in facts.items() if not (own and key.endswith("official"))}
+
+
+def _shown(png: bytes, narrow: bytes | None = None) -> Shown:
+    return Shown(
+        _embedded(png),
+        _embedded(narrow) if narrow else "",
+        round(_inches(narrow or png) * LETTERS),
+        round(_inches(png) * WIDEST),
+    )
+
+
+def _inches(png: bytes) -> float:
+    return int.from_bytes(png[16:20], "big") / DPI  # its first chunk begins with the width in pixels
 
 
 def _embedded(png: bytes) -> str:

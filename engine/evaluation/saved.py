@@ -3,12 +3,14 @@
 import json
 import math
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import paddle
 import paddle.nn.functional as F
+from matplotlib.figure import Figure
 from paddle import Tensor
 
 from data import Dataset
@@ -16,9 +18,9 @@ from engine import filenames
 from engine.config import build
 from engine.config.options import Config
 from engine.errors import UserError
-from engine.evaluation.report import page
+from engine.evaluation.report import DPI, page, report_curves
 from engine.figures.curves import as_png, draw_curves
-from engine.figures.predictions import OF_PREDICTIONS
+from engine.figures.predictions import OF_PREDICTIONS, ON_A_PHONE
 from engine.history import read_history
 from engine.inference.trained import Trained, load
 from engine.metrics.evaluate import evaluate
@@ -83,18 +85,20 @@ def evaluate_weights(
         "confusion_matrix": predictions.confusion().tolist(),
         "provenance": _provenance(trained, dataset),
     }
-    pngs = {
-        name: as_png(OF_PREDICTIONS[name](predictions, dataset.val.images, dataset.classes))
-        for name in (OF_PREDICTIONS if report else ["predictions"])
-    }
+    def png_of_each(functions: Mapping[str, Callable[..., Figure]]) -> dict[str, bytes]:
+        arguments = predictions, dataset.val.images, dataset.classes
+        return {name: as_png(draw(*arguments), dpi=DPI) for name, draw in functions.items()}
+
+    pngs = png_of_each(OF_PREDICTIONS if report else {"predictions": OF_PREDICTIONS["predictions"]})
     text = json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     contents: dict[str, str | bytes] = {filenames.EVALUATION: text}
     contents |= {filenames.FIGURES[name]: png for name, png in pngs.items()}
     if report:
         drawn = draw_curves(points) if points else {}
-        curves = {filenames.CURVES[name]: as_png(figure) for name, figure in drawn.items()}
-        contents |= curves
-        contents[filenames.REPORT] = page(measured, config, pngs, curves.values(), trained.weights.parent)
+        contents |= {filenames.CURVES[name]: as_png(figure) for name, figure in drawn.items()}
+        contents[filenames.REPORT] = page(
+            measured, config, pngs, png_of_each(ON_A_PHONE), report_curves(points, config), trained.weights.parent
+        )
     with writing_into(output) as folder:
         replace({folder / name: partial(_write, content) for name, content in contents.items()})
     return measured

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)  # silences a note abo
 CURVES = {"loss": "CE Loss", "top1": "Accuracy"}
 COLOURS = {"train": "red", "val": "cyan"}
 NAMES = {"train": "train", "val": "validation"}
+WHY_BELOW = "train: on augmented pictures, by the model as it was at each step; so it can look worse than validation"
 
 
 def plot_curves(points: Sequence[Point], folder: str | Path) -> list[Path]:
@@ -37,13 +38,23 @@ def _write(png: bytes, path: Path) -> None:
     path.write_bytes(png)
 
 
-def draw_curves(points: Sequence[Point]) -> dict[str, Figure]:
-    """Draw loss and accuracy of a history over steps and epochs; return the figures by the history's column."""
+def draw_curves(
+    points: Sequence[Point],
+    titles: Mapping[str, str] = CURVES,
+    colours: Mapping[str, str] = COLOURS,
+    size: tuple[float, float] = (8, 5),
+    note: str = WHY_BELOW,
+) -> dict[str, Figure]:
+    """Draw loss and accuracy of a history over steps and epochs; return the figures by the history's column.
+
+    The defaults are the notebook's look; `size` is in inches, and `note` stands below.
+    """
     figures = {}
-    for quantity, title in CURVES.items():
-        figure = figures[quantity] = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    for quantity, title in titles.items():
+        figure = figures[quantity] = Figure(figsize=size, dpi=120, layout="constrained")
+        figure.supxlabel(note, fontsize=8, color="dimgrey")
         axes = figure.add_subplot()
-        for split, colour in COLOURS.items():
+        for split, colour in colours.items():
             shown = [point for point in points if point.split == split]
             if quantity == "top1":
                 shown = last_of_each_epoch(shown)

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -14,7 +15,10 @@ from common.words import counted
 from engine.metrics.quality import Predictions
 
 GRID = 18  # pictures in a grid, as in the notebook
+COLUMNS, NARROW = 6, 3  # pictures in a row of a grid, and in one that fits on a phone
+RIGHT, WRONG = "✓", "✗"  # marks, for those who cannot distinguish green and red
 LARGE, NAMED = 25, 120  # the most classes that an axis can name in letters of normal size, and in small ones
+WIDTH = 4.95  # inches: letters stay readable where the figure is as wide as a phone's screen
 OVER_PICTURE = 14  # the width of a class name that leaves room for "(true: )" or a percentage
 # Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
@@ -45,29 +49,35 @@ def picture_grid(
     images: np.ndarray | Sequence[np.ndarray],
     titles: Sequence[str],
     correct: np.ndarray | None = None,
-    columns: int = 6,
+    columns: int = COLUMNS,
 ) -> Figure:
-    """Draw pictures, uint8 [N, H, W, 3], each under a title: green if `correct`, red if not."""
+    """Draw pictures, uint8 [N, H, W, 3], each under a title: green with a tick if `correct`, red with a cross if not."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2.15 * rows), dpi=100, layout="constrained")
+    figure = Figure(figsize=(1.65 * columns, 2.15 * rows), dpi=100, layout="constrained")
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(image, interpolation="nearest")
         axes.set_axis_off()
         colour = "black" if correct is None else "green" if correct[i] else "red"
+        if correct is not None:
+            title = f"{RIGHT if correct[i] else WRONG} {title}"
         axes.set_title(title, fontsize=9, color=colour, parse_math=False)
     return figure
 
 
-def prediction_grid(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw the first pictures, each under its predicted and true class: green if they agree, red if not."""
+def prediction_grid(
+    predictions: Predictions, images: np.ndarray, classes: Sequence[str], columns: int = COLUMNS
+) -> Figure:
+    """Draw the first pictures, each under its predicted and true class, marked as `picture_grid` does."""
     first = range(min(GRID, len(images)))
     classes = [short(name, OVER_PICTURE) for name in classes]
     titles = [f"{classes[predictions.predicted[i]]}\n(true: {classes[predictions.labels[i]]})" for i in first]
-    return picture_grid(images[: len(first)], titles, predictions.correct)
+    return picture_grid(images[: len(first)], titles, predictions.correct, columns)
 
 
-def mistakes_grid(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
+def mistakes_grid(
+    predictions: Predictions, images: np.ndarray, classes: Sequence[str], columns: int = COLUMNS
+) -> Figure:
     """Draw the misclassified pictures of the highest confidence, each under its predicted and true class."""
     wrong, classes = predictions.mistakes(GRID), [short(name, OVER_PICTURE) for name in classes]
     titles = [
@@ -75,8 +85,8 @@ def mistakes_grid(predictions: Predictions, images: np.ndarray, classes: Sequenc
         for i in wrong
     ]
     if len(wrong):
-        return picture_grid(images[wrong], titles)
-    figure = Figure(figsize=(10.2, 1), dpi=100)
+        return picture_grid(images[wrong], titles, columns=columns)
+    figure = Figure(figsize=(1.65 * columns, 1), dpi=100)
     figure.text(0.5, 0.5, f"no mistakes in {counted(len(images), 'picture')}", ha="center", va="center")
     return figure
 
@@ -86,8 +96,8 @@ def confusion_matrix(predictions: Predictions, images: np.ndarray, classes: Sequ
     counts, names = predictions.confusion(), [short(name) for name in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(classes) <= LARGE
-    side = 3 + 0.45 * min(len(classes), LARGE)
-    figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
+    side = 1.55 + 0.34 * min(len(classes), LARGE) if few else 3 + 0.45 * LARGE
+    figure = Figure(figsize=(side, 0.9 * side), dpi=100, layout="constrained")
     axes: Any = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
@@ -101,7 +111,7 @@ def confusion_matrix(predictions: Predictions, images: np.ndarray, classes: Sequ
         for (true, predicted), count in np.ndenumerate(counts):
             colour = "white" if shares[true, predicted] > 0.5 else "black" if count else "silver"
             axes.text(predicted, true, str(count), ha="center", va="center", fontsize=8, color=colour)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30, label="share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -116,7 +126,7 @@ def class_quality(predictions: Predictions, images: np.ndarray, classes: Sequenc
     if len(classes) > NAMED:
         order, title = order[:LARGE], f"The {LARGE} of {len(classes)} classes with the worst F1"
     names, measured = [short(classes[i]) for i in order], [quality[i] for i in order if quality[i].images]
-    figure = Figure(figsize=(8, 1.5 + _height(len(order))), dpi=100, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 + _height(len(order))), dpi=100, layout="constrained")
     axes: Any = figure.add_subplot()
     rows, marker = np.arange(len(measured)), 5 if len(order) <= LARGE else 3
     axes.barh(rows, [x.f1 for x in measured], color="lightsteelblue", label="F1")
@@ -137,13 +147,13 @@ def reliability_diagram(predictions: Predictions, images: np.ndarray, classes: S
     calibration = predictions.calibration()
     bins = len(calibration.images)
     middles, some = (np.arange(bins) + 0.5) / bins, calibration.images > 0
-    figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
+    figure = Figure(figsize=(WIDTH, WIDTH), dpi=100, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect calibration")
     top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
     top.plot(calibration.confidence[some], calibration.accuracy[some], "o", color="tab:blue", label="mean confidence")
     top.set(
-        title=f"Reliability diagram: expected calibration error {calibration.error:.2%}",
+        title=f"Expected calibration error {calibration.error:.2%}",
         ylabel="accuracy",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -165,6 +175,11 @@ OF_PREDICTIONS: dict[str, Callable[[Predictions, np.ndarray, Sequence[str]], Fig
     "confusion_matrix": confusion_matrix,
     "reliability": reliability_diagram,
     "mistakes": mistakes_grid,
+}
+# The same for narrow screens, where grids of so many columns would be too small.
+ON_A_PHONE = {
+    "predictions": partial(prediction_grid, columns=NARROW),
+    "mistakes": partial(mistakes_grid, columns=NARROW),
 }
 ON_DASHBOARD = ("predictions", "confusion_matrix", "mistakes")
 
