@@ -85,6 +85,7 @@ def evaluate_weights(
         "confusion_matrix": predictions.confusion().tolist(),
         "provenance": _provenance(trained, dataset),
     }
+
     def png_of_each(functions: Mapping[str, Callable[..., Figure]]) -> dict[str, bytes]:
         arguments = predictions, dataset.val.images, dataset.classes
         return {name: as_png(draw(*arguments), dpi=DPI) for name, draw in functions.items()}

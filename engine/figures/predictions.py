@@ -51,7 +51,7 @@ def picture_grid(
     correct: np.ndarray | None = None,
     columns: int = COLUMNS,
 ) -> Figure:
-    """Draw pictures, uint8 [N, H, W, 3], each under a title: green with a tick if `correct`, red with a cross if not."""
+    """Draw pictures, uint8 [N, H, W, 3], each under a title: green and ticked if `correct`, red and crossed if not."""
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.65 * columns, 2.15 * rows), dpi=100, layout="constrained")
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):

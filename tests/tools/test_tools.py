@@ -64,6 +64,7 @@ def test_curves_show_the_history(tmp_path, monkeypatch, capsys):
 def test_curves_have_steps_and_epochs_on_x(tmp_path):
     (tmp_path / "history.csv").write_text(HISTORY)
     figures = draw_curves(read_history(tmp_path / "history.csv"))
+    assert all("worse than validation" in figure.get_supxlabel() for figure in figures.values())
     for figure, title in zip(figures.values(), ["CE Loss", "Accuracy"], strict=True):
         (axes,) = figure.axes
         assert axes.get_title() == title

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -16,15 +17,17 @@ from engine import filenames
 from engine.config.load import load_config
 from engine.errors import UserError
 from engine.evaluation import saved
-from engine.evaluation.report import page
+from engine.evaluation.report import ABOUT_CURVES, _about_loss, page, report_curves
 from engine.evaluation.saved import MirrorAveraged, evaluate_weights
+from engine.figures.predictions import ON_A_PHONE
+from engine.history import read_history
 from engine.inference.trained import find, load
 from engine.metrics.evaluate import evaluate
 from engine.metrics.losses import LabelSmoothingCrossEntropy
 from engine.output.folder import read_environments
 from engine.weights import pdparams
 from tests.support import archives
-from tests.support.drawing import blank_figures, colours
+from tests.support.drawing import DOT, blank_figures, colours
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import MICRO, script, train
 from tests.support.scripts import tool
@@ -130,7 +133,9 @@ def test_a_report_comes_with_every_figure(home, reported):
     report = (output / "report.html").read_text()
     for name in REPORTED:
         assert colours(output / name) > 20, name
+    for name in filenames.FIGURES.values():  # of the curves it has its own
         assert base64.b64encode((output / name).read_bytes()).decode() in report
+    assert report.count("data:image/png") == len(filenames.FIGURES) + len(ON_A_PHONE) + len(filenames.CURVES)
     weights = (home / RUN / "best_model.pdparams").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in report
     assert hashlib.md5((home / "datasets/cifar-10-python.tar.gz").read_bytes()).hexdigest() in report
@@ -138,7 +143,50 @@ def test_a_report_comes_with_every_figure(home, reported):
 
 def page_of(numbers, folder):
     """The report on numbers of `eval.json` and weights in a folder, with empty figures."""
-    return page(numbers, load_config(MICRO), dict.fromkeys(filenames.FIGURES, b""), [], folder)
+    return page(numbers, load_config(MICRO), dict.fromkeys(filenames.FIGURES, DOT), {}, [], folder)
+
+
+def test_the_report_names_both_losses_and_says_what_label_smoothing_does(reported, tmp_path):
+    """Expected: at 0.1 and ten classes the least loss is the entropy of (0.91, 0.01, ..., 0.01), which is 0.5003."""
+    numbers = read(reported[1])
+    report = page_of(numbers, tmp_path)
+    assert f"<dt>cross entropy</dt><dd>{numbers['cross_entropy']:.4f}</dd>" in report
+    assert f"<dt>loss with label smoothing 0.1</dt><dd>{numbers['loss']:.4f}</dd>" in report
+    sentence = report.partition('id="about-loss">')[2].partition("</p>")[0]
+    assert all(number in sentence for number in ("91%", "0.50", "calibration error of 9%"))
+    plain = page_of({**numbers, "label_smoothing": 0.0, "loss": numbers["cross_entropy"]}, tmp_path)
+    assert "about-loss" not in plain
+    assert plain.count(f"<dd>{numbers['cross_entropy']:.4f}</dd>") == 1
+
+
+def test_the_least_loss_of_the_report_is_that_of_the_criterion():
+    labels, smoothed = paddle.to_tensor([2]), np.full([1, 7], 0.3 / 7)
+    smoothed[0, 2] += 0.7
+    least = LabelSmoothingCrossEntropy(0.3)(paddle.to_tensor(np.log(smoothed)), labels).item()
+    numbers = {"label_smoothing": 0.3, "classes": list("abcdefg")}
+    assert f"a loss of {least:.2f} or more" in _about_loss(numbers)
+
+
+def test_the_report_has_no_top5_of_five_classes(reported, tmp_path):
+    numbers = read(reported[1])
+    assert "<dt>top-5</dt>" in page_of(numbers, tmp_path)
+    assert "<dt>top-5</dt>" not in page_of({**numbers, "top5": None}, tmp_path)
+
+
+def test_the_reports_curves_say_why_training_can_look_worse_and_leave_the_notebooks_cyan_to_it(home):
+    config = load_config(MICRO)
+    curves = report_curves(read_history(home / RUN / "history.csv"), config)
+    assert len(curves) == 2
+    for png in curves:
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        assert not (picture == (255, 255, 0)).all(axis=2).any()  # cyan
+        assert (picture == (0xB2, 0x72, 0x00)).all(axis=2).sum() > 50  # validation
+    assert report_curves([], config) == []
+
+
+def test_the_reasons_stand_below_the_curves(reported):
+    report = (reported[1] / "report.html").read_text()
+    assert ABOUT_CURVES in report
 
 
 def test_a_report_on_weights_alone_mentions_what_is_not_known(reported, tmp_path):
@@ -166,7 +214,7 @@ def test_a_report_mentions_what_a_run_was_resumed_on(home, reported, tmp_path):
 def test_of_a_class_without_pictures_the_report_shows_dashes(reported, tmp_path):
     numbers = read(reported[1])
     numbers["per_class"][9] = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "images": 0}  # as `per_class` has it
-    rows = page_of(numbers, tmp_path).split("<tr>")
+    rows = page_of(numbers, tmp_path).partition("</table>")[0].split("<tr>")
     by_class = {name: next(row for row in rows if f"<td>{name}</td>" in row) for name in archives.CLASSES}
     assert [name for name, row in by_class.items() if "–" in row] == ["truck"]
     assert "%" not in by_class["truck"]

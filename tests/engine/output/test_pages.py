@@ -92,6 +92,7 @@ def test_the_report_opens_from_disk_and_needs_nothing_else(browser, output, tmp_
     browser.get((tmp_path / "report.html").as_uri())
     assert complaints(browser, of="") == []
     images = browser.execute_script("return [...document.images].map(i => [i.alt, i.complete && i.naturalWidth])")
+    assert all(alt for alt, _ in images)
     assert len(images) == len(predictions.OF_PREDICTIONS) + 2  # and two learning curves
     assert all(width > 300 for _, width in images), images
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
@@ -101,13 +102,14 @@ def test_the_report_opens_from_disk_and_needs_nothing_else(browser, output, tmp_
 def test_the_report_shows_the_numbers_of_eval_json(browser, output):
     measured = json.loads((output / "eval.json").read_text())
     browser.get((output / "report.html").as_uri())
-    headline = _texts(browser, "dl.headline dd")
-    assert headline[:4] == [
-        f"{measured['top1']:.2%}",
-        f"{measured['top5']:.2%}",
-        f"{measured['loss']:.4f}",
-        f"{measured['ece']:.2%}",
-    ]
+    names, numbers = _texts(browser, "dl.headline dt"), _texts(browser, "dl.headline dd:not(.small)")
+    assert dict(list(zip(names, numbers, strict=True))[:5]) == {
+        "top-1": f"{measured['top1']:.2%}",
+        "top-5": f"{measured['top5']:.2%}",
+        "cross entropy": f"{measured['cross_entropy']:.4f}",
+        "loss with label smoothing 0.1": f"{measured['loss']:.4f}",
+        "calibration error": f"{measured['ece']:.2%}",
+    }
     rows = [row.split() for row in _texts(browser, "#per-class tr")[2:]]  # below the head and the odd class
     classes = list(enumerate(zip(measured["classes"], measured["per_class"], strict=True)))[1:]
     for (number, (name, quality)), row in zip(classes, rows, strict=True):
@@ -123,6 +125,35 @@ def test_a_class_may_be_named_anything_in_the_report(browser, output):
     browser.get((output / "report.html").as_uri())
     assert _texts(browser, "#per-class td")[:2] == ["0", ODD]
     assert complaints(browser, of="") == []
+
+
+@pytest.mark.parametrize("width", [390, 700, 1500])
+def test_the_report_is_readable_on_any_screen(browser, output, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.get((output / "report.html").as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        rows = browser.execute_script(  # how many cards begin at the same height
+            "const tops = [...document.querySelectorAll('dl.headline div')].map(card => card.offsetTop); "
+            "return [...new Set(tops)].map(top => tops.filter(other => other == top).length)"
+        )
+        assert rows == {390: [2, 2, 2], 700: [3, 3], 1500: [6]}[width]
+        lines = browser.execute_script(  # how many lines the names of classes and the numbers take
+            "return [...document.querySelectorAll('#per-class tr:nth-child(n+3) td, #per-class th')].map(cell => { "
+            "const range = document.createRange(); range.selectNodeContents(cell); "
+            "return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size })"
+        )
+        assert set(lines) == {1}
+        # Letters of 9 points are 9 pixels high or more: the figures' pixels per inch, at 144 of their own.
+        scales = browser.execute_script("return [...document.images].map(i => 144 * i.clientWidth / i.naturalWidth)")
+        assert min(scales) >= 71.5
+        scrolled = browser.execute_script(
+            "return [...document.querySelectorAll('.figure')].filter(box => box.scrollWidth > box.clientWidth).length"
+        )
+        assert scrolled == 0
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize(
