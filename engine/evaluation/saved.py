@@ -17,7 +17,6 @@ from data import Dataset
 from engine import filenames
 from engine.config import build
 from engine.config.options import Config
-from engine.errors import UserError
 from engine.evaluation.report import DPI, page, report_curves
 from engine.figures.curves import as_png, draw_curves
 from engine.figures.predictions import OF_PREDICTIONS, ON_A_PHONE
@@ -37,6 +36,8 @@ def evaluate_weights(
 ) -> dict[str, Any]:
     """Evaluate weights or an export on the validation pictures; write `eval.json` and `predictions.png`.
 
+    The data may have fewer classes than the model, or in another order, if the names of the model's classes are known.
+
     Args:
         output: the folder to write into.
         report: also write all figures and `report.html`.
@@ -50,12 +51,11 @@ def evaluate_weights(
         across), provenance.
 
     Raises:
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or has pictures of a class that the model does not know.
         UserError: the device, the weights or the output folder cannot be used.
     """
     trained = load(weights, config)
-    dataset = build.build_dataset(config, val_only=True)
-    _refuse_other_classes(trained, dataset)
+    dataset = trained.dataset
     loader = build.build_val_loader(config, dataset)
     history = trained.weights.parent / filenames.HISTORY
     points = read_history(history) if report and history.exists() else []
@@ -103,25 +103,6 @@ def evaluate_weights(
     with writing_into(output) as folder:
         replace({folder / name: partial(_write, content) for name, content in contents.items()})
     return measured
-
-
-def _refuse_other_classes(trained: Trained, dataset: Dataset) -> None:
-    """Raise UserError if the data's classes are not those that the model was trained on.
-
-    If the noted names differ in number, they belong to another run and say nothing.
-    """
-    noted = trained.noted_classes
-    if noted is None or len(noted) != len(dataset.classes):
-        return
-    for i, (before, now) in enumerate(zip(noted, dataset.classes, strict=True)):
-        if before != now:
-            raise UserError(
-                f"data.file: {trained.config.data.file} has other classes than {trained.weights} were trained on: "
-                f"class {i} is {now}, not {before}: give data with those classes",
-                key="data.file",
-                value=now,
-                place=trained.config.data.file,
-            )
 
 
 def _write(content: str | bytes, path: Path) -> None:

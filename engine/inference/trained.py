@@ -45,25 +45,35 @@ class Trained:
     noted_classes: list[str] | None  # noted beside the weights
     runtime: str = "Paddle"  # the software that runs it
 
+    @property
+    def known_classes(self) -> list[str] | None:
+        """The names of the model's classes as noted; None if there are none, or so many that they are another run's."""
+        noted = self.noted_classes
+        return noted if noted is not None and len(noted) == self.config.model.num_classes else None
+
     @cached_property
     def dataset(self) -> data.Dataset:
-        """The config's data set, for its `val` split; DataError or UserError if it cannot be used."""
-        return build.build_dataset(self.config, val_only=True)
+        """The config's data set, for its `val` split; DataError or UserError if it cannot be used.
+
+        Its labels are the model's, by the names of the classes if these are known, so that it may have fewer classes or
+        in another order.
+        """
+        return build.build_dataset(self.config, val_only=True, classes=self.known_classes)
 
     def class_names(self) -> tuple[list[str], str | None]:
         """Return the names of the classes, and a line for the log if they had to be made up.
 
         A run notes them beside its weights; otherwise they come from the config's data.
         """
-        count, noted = self.config.model.num_classes, self.noted_classes
-        if noted is not None and len(noted) == count:
-            return noted, None
+        if self.known_classes is not None:
+            return self.known_classes, None
         why = f"neither {filenames.ENVIRONMENT} beside the weights nor {self.config.data.file} has them"
         if os.path.exists(self.config.data.file):
             try:
                 return self.dataset.classes, None
             except InputError as error:  # predictions do not need the data
                 why = f"no {filenames.ENVIRONMENT} beside the weights has them, and {error}"
+        count = self.config.model.num_classes
         return [f"class {i}" for i in range(count)], f"names of the classes are not known: {why}"
 
     def picture(self, name: str | Path) -> np.ndarray:

@@ -13,6 +13,7 @@ import paddle
 import pytest
 
 import eval as eval_script
+from common.errors import InputError
 from engine import filenames
 from engine.config.load import load_config
 from engine.errors import UserError
@@ -285,25 +286,49 @@ def test_classes_in_other_letters_are_drawn_without_a_word_and_noted_as_they_are
 
 
 @pytest.mark.usefixtures("in_home")
-def test_data_with_other_classes_than_the_weights_were_trained_on_are_refused(home, alone, tmp_path):
-    """As many, so that only their names differ; of weights without noted names nothing is known."""
+def test_a_class_that_the_model_does_not_know_is_refused_by_its_name(alone, tmp_path):
+    """Its number fits, so that only the name differs; of weights without noted names nothing is known."""
     names = [name.encode() for name in [*archives.CLASSES[:3], "ant", *archives.CLASSES[4:]]]
     content = archives.members(train=20, test=21, **{"batches.meta": {b"label_names": names}})
     archive = archives.write(tmp_path / "other.tar.gz", content)
-    with refuses(UserError, key="data.file", value="ant", place=archive) as caught:
+    with refuses(InputError, value="ant", place=archive):
         measured("best_model.pdparams", tmp_path, f"data.file={archive}")
-    assert f"{RUN}/best_model.pdparams" in str(caught.value)
-    assert "class 3 is ant, not cat" in str(caught.value)
     assert not (tmp_path / "eval.json").exists()
+    folder = archives.write_folder(tmp_path / "own", [], [archives.batch(20, 9)])
+    (folder / "val" / "cat").rename(folder / "val" / "ant")
+    with refuses(InputError, key="data.file", place=folder / "val" / "ant"):
+        measured("best_model.pdparams", tmp_path, f"data.file={folder}", "data.name=folder", "data.side=32")
 
     config = load_config(MICRO, [f"data.file={archive}", "data.num_workers=0"])
-    trained = load(alone, config)
-    saved._refuse_other_classes(trained, trained.dataset)
+    assert load(alone, config).dataset.classes[3] == "ant"
     noted = {"archive": {"classes": ["ant", "cat"]}}  # of another run
     (tmp_path / "environment.json").write_text(json.dumps(noted))
     trained = load(alone, config)
     assert trained.noted_classes == ["ant", "cat"]
-    saved._refuse_other_classes(trained, trained.dataset)
+    assert trained.dataset.classes[3] == "ant"
+
+
+@pytest.mark.usefixtures("in_home")
+def test_a_test_set_of_ones_own_is_measured_by_the_names_of_its_classes(home, alone, reported, tmp_path):
+    """It is a val/ alone with three of the ten classes; and the whole set for a model with the classes in reverse."""
+    whole = np.array(read(reported[1])["confusion_matrix"])
+    folder = archives.write_folder(tmp_path / "own", [], [archives.batch(21, 9)])
+    own = [3, 5, 9]
+    for name in {*archives.CLASSES} - {archives.CLASSES[label] for label in own}:
+        shutil.rmtree(folder / "val" / name)
+    settings = f"data.file={folder}", "data.name=folder", "data.side=32"
+    result = measured("best_model.pdparams", tmp_path / "some", *settings)
+    assert result["classes"] == archives.CLASSES
+    confusion = np.array(result["confusion_matrix"])
+    np.testing.assert_array_equal(confusion[own], whole[own])
+    assert confusion.sum() == result["images"] == whole[own].sum() == 6
+    assert [label for label, quality in enumerate(result["per_class"]) if quality["images"]] == own
+
+    (tmp_path / "environment.json").write_text(json.dumps({"archive": {"classes": archives.CLASSES[::-1]}}))
+    shutil.copy(home / RUN / "config.yaml", tmp_path)
+    result = measured(alone, tmp_path / "turned")
+    np.testing.assert_array_equal(result["confusion_matrix"], whole[::-1])
+    assert result["classes"] == archives.CLASSES[::-1]
 
 
 def test_without_a_config_beside_the_weights_tinys_is_used_and_logged(home, alone, monkeypatch, capsys):
