@@ -17,12 +17,17 @@ from matplotlib.ticker import MaxNLocator
 from engine import filenames
 from engine.config.load import flatten, load_config
 from engine.errors import UserError
-from engine.figures.curves import CURVES, as_png
+from engine.evaluation.report import WHY_WORSE, loss_name
+from engine.figures.curves import as_png
 from engine.history import Point, last_of_each_epoch, read_history
 from engine.system.atomic import replace_text, writing_into
 
 MISSING = "missing"  # not noted by that run
 NOT_YET = "-"
+LOSSES = (
+    "Losses with different label smoothing cannot be compared (a perfect model's grows with the smoothing); cross "
+    "entropies can."
+)
 # Okabe and Ito, "Color Universal Design": distinguishable with any kind of color vision. Without their yellow, which
 # is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -95,16 +100,25 @@ def results(run: Run) -> dict[str, str]:
     validated = [point for point in run.points if point.split == "val"]
     best = max(validated, key=lambda point: point.top1, default=None)  # of equals the first, as in training
     speeds = [point.ips for point in run.points if point.split == "train"]
+    evaluation = run.evaluation or {}
     return {
         "best top1": f"{best.top1:.5f}" if best else NOT_YET,
         "at epoch": str(best.epoch) if best else NOT_YET,
-        "validation loss there": f"{best.loss:.5f}" if best else NOT_YET,
+        "validation loss there, with the run's label smoothing": f"{best.loss:.5f}" if best else NOT_YET,
+        "validation cross entropy there": _number(best.cross_entropy if best else None),
         "last top1": f"{validated[-1].top1:.5f}" if validated else NOT_YET,
         "epochs done / planned": f"{run.done} / {run.epochs}",
         "steps": str(max((point.step for point in run.points), default=0)),
         "training pictures/s (median)": f"{statistics.median(speeds):.1f}" if speeds else NOT_YET,
         "top1 in eval.json": _evaluated(run.evaluation) if run.evaluation else NOT_YET,
+        "loss in eval.json, with the run's label smoothing": _number(evaluation.get("loss")),
+        "cross entropy in eval.json": _number(evaluation.get("cross_entropy")),
     }
+
+
+def _number(value: Any) -> str:
+    """Return a number as text; older runs and results lack some."""
+    return f"{value:.5f}" if isinstance(value, int | float) and not math.isnan(value) else NOT_YET
 
 
 def _evaluated(measured: dict[str, Any]) -> str:
@@ -120,6 +134,7 @@ def tables(runs: Sequence[Run]) -> str:
     rows = [[name, *(result[name] for result in measured)] for name in measured[0]]
     parts = ["## Settings that differ", _table(["", *names], settings) if settings else "None."]
     parts += ["## Results", _table(["", *names], rows)]
+    parts.append(f"{LOSSES} {WHY_WORSE}")
     waiting = [run.name for run in runs if not run.done]
     if waiting:
         parts.append(f"Not drawn yet, because no epoch is done: {', '.join(waiting)}.")
@@ -130,9 +145,11 @@ def draw(runs: Sequence[Run]) -> Figure:
     """Draw the runs' losses and accuracies over epochs, so that runs of different batch sizes can be compared."""
     columns = max(1, min(3, len(runs), 120 // max(len(run.name) for run in runs)))  # of the legend
     figure = Figure(figsize=(11, 4.6 + 0.2 * math.ceil(len(runs) / columns)), dpi=100, layout="constrained")
-    panels = figure.subplots(1, len(CURVES))
+    panels = figure.subplots(1, 2)
     styles = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
-    for axes, (quantity, title) in zip(panels, CURVES.items(), strict=True):
+    smoothings = sorted({run.settings["loss.label_smoothing"] for run in runs})
+    titles = {"loss": loss_name(*smoothings), "top1": "accuracy"}
+    for axes, (quantity, title) in zip(panels, titles.items(), strict=True):
         for run, (colour, dashes) in zip(runs, itertools.cycle(styles), strict=False):
             axes.plot(*run.curve("train", quantity), color=colour, linestyle=dashes, linewidth=0.8, alpha=0.45)
             axes.plot(
@@ -143,7 +160,7 @@ def draw(runs: Sequence[Run]) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(
             [Line2D([], [], color="grey", linewidth=2), Line2D([], [], color="grey", linewidth=0.8, alpha=0.6)],
-            ["validation", "training"],
+            ["validation", "training, on augmented pictures"],
         )
     handles = panels[0].get_lines()[1::2]
     legend = figure.legend(handles, ["run"] * len(runs), loc="outside lower center", ncols=columns)

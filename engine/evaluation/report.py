@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from common.words import counted
 from data import FOLDER
 from engine.config.load import dump_config
 from engine.config.options import Config
@@ -25,7 +26,7 @@ TITLES = {
     "reliability": "Reliability diagram",
     "mistakes": "The most confident mistakes",
 }
-ABOUT_CURVES = (
+WHY_WORSE = (
     "Training can look worse than validation: it is measured on augmented pictures, with whatever drops parts of the "
     "model or mixes pictures, and its accuracy is the mean over an epoch during which the model still learned. "
     "Validation is measured on untouched pictures after the epoch."
@@ -68,9 +69,10 @@ def page(
     return _template().render(
         measured=measured,
         name=config.model.name,
+        count=counted(measured["images"], "picture"),
         headline=_headline(measured),
         about_loss=_about_loss(measured),
-        about_curves=ABOUT_CURVES,
+        about_curves=WHY_WORSE,
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
         figures={name: (TITLES[name], _shown(png, narrow.get(name))) for name, png in pngs.items()},
         curves=[_shown(png) for png in curves],
@@ -88,9 +90,11 @@ def report_curves(points: Sequence[Point], config: Config) -> list[bytes]:
     return [as_png(figure, dpi=DPI) for figure in drawn.values()]
 
 
-def loss_name(smoothing: float) -> str:
-    """Return the name of the loss that is trained with."""
-    return f"loss with label smoothing {smoothing:g}" if smoothing else "loss (cross entropy)"
+def loss_name(*smoothings: float) -> str:
+    """Return the name of a loss that is trained with, or of those of several runs."""
+    if not any(smoothings):
+        return "loss (cross entropy)"
+    return f"loss with label smoothing {', '.join(f'{smoothing:g}' for smoothing in smoothings)}"
 
 
 def _headline(measured: dict[str, Any]) -> dict[str, tuple[str, str]]:

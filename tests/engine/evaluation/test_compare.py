@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import os
 import statistics
 
@@ -10,6 +11,7 @@ from engine.config.load import dump_config, flatten, load_config
 from engine.errors import UserError
 from engine.evaluation import compare
 from engine.evaluation.compare import MISSING, NOT_YET, differences, draw, read_runs, results, tables
+from engine.evaluation.report import WHY_WORSE
 from engine.history import History, Point, read_history
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import MICRO
@@ -27,7 +29,9 @@ def points(epochs, steps=STEPS, extra=0, seed=0):
         rows = [(begin, "train"), (begin + steps - 1, "train"), (begin + steps, "val")]
         for step, split in rows if epoch <= epochs else rows[:extra]:
             top1 = [0.2, 0.5, 0.4, 0.5][(epoch + seed - 1) % 4] + (0.01 if split == "train" else 0)
-            made.append(Point(step, epoch, split, 1e-3, 2.5 - 0.1 * step / steps - 0.01 * seed, top1, 100.0 + step % 7))
+            loss = 2.5 - 0.1 * step / steps - 0.01 * seed
+            plain = {"cross_entropy": loss - 0.03} if split == "val" else {}
+            made.append(Point(step, epoch, split, 1e-3, loss, top1, 100.0 + step % 7, **plain))
     return made
 
 
@@ -100,7 +104,8 @@ def test_an_evaluation_with_mirror_images_says_so(pair):
 
 
 def test_results_are_those_of_the_history(pair):
-    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.51, "split": "test set"}))
+    measured = {"top1": 0.51, "split": "test set", "loss": 2.14079, "cross_entropy": 2.10836, "label_smoothing": 0.1}
+    (pair[0] / "eval.json").write_text(json.dumps(measured))
     for folder, result in zip(pair, map(results, read_runs(pair)), strict=True):
         history = read_history(folder / "history.csv")
         validated = [point for point in history if point.split == "val"]
@@ -109,13 +114,31 @@ def test_results_are_those_of_the_history(pair):
         assert result == {
             "best top1": f"{best.top1:.5f}",
             "at epoch": str(best.epoch),
-            "validation loss there": f"{best.loss:.5f}",
+            "validation loss there, with the run's label smoothing": f"{best.loss:.5f}",
+            "validation cross entropy there": f"{best.loss - 0.03:.5f}",
             "last top1": f"{validated[-1].top1:.5f}",
             "epochs done / planned": {"small": "3 / 3", "large": "4 / 4"}[folder.name],
             "steps": {"small": "18", "large": "12"}[folder.name],
             "training pictures/s (median)": f"{statistics.median(speeds):.1f}",
             "top1 in eval.json": {"small": "0.51000 (test set)", "large": NOT_YET}[folder.name],
+            "loss in eval.json, with the run's label smoothing": {"small": "2.14079", "large": NOT_YET}[folder.name],
+            "cross entropy in eval.json": {"small": "2.10836", "large": NOT_YET}[folder.name],
         }
+
+
+def test_the_losses_are_named_and_what_older_runs_lack_is_a_dash(pair):
+    old = [dataclasses.replace(point, cross_entropy=math.nan) for point in points(3)]
+    History(pair[0], old)
+    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.51, "split": "test set", "loss": 2.14079}))
+    runs = read_runs(pair)
+    assert results(runs[0])["validation cross entropy there"] == NOT_YET
+    assert results(runs[0])["cross entropy in eval.json"] == NOT_YET
+    assert results(runs[0])["loss in eval.json, with the run's label smoothing"] == "2.14079"
+    assert draw(runs).axes[0].get_title() == "loss with label smoothing 0.1"
+    plain = dataclasses.replace(runs[1], settings={**runs[1].settings, "loss.label_smoothing": 0.0})
+    assert draw([runs[0], plain]).axes[0].get_title() == "loss with label smoothing 0, 0.1"
+    assert draw([plain, plain]).axes[0].get_title() == "loss (cross entropy)"
+    assert WHY_WORSE in tables(runs)
 
 
 def test_the_best_of_equal_epochs_is_the_first_as_in_training(tmp_path):

@@ -18,7 +18,7 @@ from engine import filenames
 from engine.config.load import load_config
 from engine.errors import UserError
 from engine.evaluation import saved
-from engine.evaluation.report import ABOUT_CURVES, _about_loss, page, report_curves
+from engine.evaluation.report import WHY_WORSE, _about_loss, page, report_curves
 from engine.evaluation.saved import MirrorAveraged, evaluate_weights
 from engine.figures.predictions import ON_A_PHONE
 from engine.history import read_history
@@ -187,7 +187,7 @@ def test_the_reports_curves_say_why_training_can_look_worse_and_leave_the_notebo
 
 def test_the_reasons_stand_below_the_curves(reported):
     report = (reported[1] / "report.html").read_text()
-    assert ABOUT_CURVES in report
+    assert WHY_WORSE in report
 
 
 def test_a_report_on_weights_alone_mentions_what_is_not_known(reported, tmp_path):

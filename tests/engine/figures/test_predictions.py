@@ -30,7 +30,7 @@ def test_the_mistakes_are_drawn_with_their_pictures_and_confidence():
     assert axes.get_title() == "dog 80.0%\n(true: cat)"
     assert (axes.images[0].get_array() == 77).all()
     assert (
-        "no mistakes in 1 pictures"
+        "no mistakes in 1 picture"
         in mistakes_grid(Predictions(MARKED.probabilities[:1], MARKED.labels[:1]), images[:1], ["cat", "dog"])
         .texts[0]
         .get_text()
