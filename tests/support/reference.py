@@ -18,18 +18,19 @@ from models import VARIANTS, attention, build_model, layers
 GOLDEN = Path(__file__).parents[1] / "golden"
 REFERENCE = json.loads((GOLDEN / "regionvit_reference.json").read_text())
 STATE_DICTS = json.loads((GOLDEN / "state_dicts.json").read_text())
+# The variants of the paper: the official implementation gave golden numbers for each.
+PAPER = [name for name in VARIANTS if name in {f"regionvit_{case['variant']}_224" for case in REFERENCE["cases"]}]
+
+
+def _first_of_each_kind():
+    found = {}
+    for name, variant in VARIANTS.items():
+        found.setdefault((variant["kernel_sizes"], variant["patch_conv_type"], variant["peg"]), name)
+    return tuple(found.values())
 
 
 # A variant for each window side, patch convolution and PEG: narrow ones then differ in their heads alone.
-KINDS = (
-    "regionvit_tiny_224",
-    "regionvit_medium_224",
-    "regionvit_small_w14_224",
-    "regionvit_small_w14_peg_224",
-    "regionvit_base_w14_224",
-    "regionvit_base_w14_peg_224",
-    "regionvit_micro_32",
-)
+KINDS = _first_of_each_kind()
 
 
 def parameter(key, shape, salt):

@@ -16,11 +16,10 @@ from models import VARIANTS, build_model
 from models.windows import relative_position_index
 from tests.support.errors import one_line_about, refuses
 from tests.support.models import without_random_values
-from tests.support.reference import REFERENCE, STATE_DICTS, parameter, picture
+from tests.support.reference import PAPER, REFERENCE, STATE_DICTS, parameter, picture
 
 TOOL = Path(__file__).parents[3] / "tools" / "convert_weights.py"
 MICRO, TINY = "regionvit_micro_32", "regionvit_tiny_224"
-PAPER = [name for name in VARIANTS if name != MICRO]
 LINEAR = ("attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight", "head.weight")
 
 
