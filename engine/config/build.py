@@ -36,9 +36,9 @@ def build_dataset(config: Config, val_only: bool = False, classes: Sequence[str]
         UserError: the config contradicts itself, or the data has another number of classes than the model.
     """
     name, file, kept_at = config.data.name, config.data.file, side(config)
-    if config.data.download and name == data.FOLDER:
+    if config.data.download and name not in data.ARCHIVES:
         raise UserError(
-            "data.download: true, with data.name: folder: there is nothing to download: leave it out",
+            f"data.download: true, with data.name: {name}: there is nothing to download: leave it out",
             key="data.download",
             value=True,
         )
@@ -77,7 +77,7 @@ def side(config: Config) -> int:
         UserError: an archive has pictures of another side.
     """
     wanted, name = config.data.side, config.data.name
-    if name == data.FOLDER:
+    if name not in data.ARCHIVES:
         return wanted or config.data.image_size
     if wanted not in (0, data.SIDE):
         raise UserError(

@@ -173,6 +173,15 @@ def test_more_batches_a_step_than_an_epoch_has_are_refused():
         build.steps_per_epoch(config, range(2))
 
 
+@pytest.mark.parametrize("name", [data.FOLDER, "a format of its own"])
+def test_what_is_no_archive_is_not_downloaded_and_has_a_side_of_its_own(name):
+    config = load_config(MICRO, ["data.download=true", "data.side=40"])
+    config.data.name = name  # a new format is a choice of the option too
+    assert build.side(config) == 40
+    with refuses(UserError, key="data.download", value=True):
+        build.build_dataset(config)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_archive_is_downloaded_if_the_config_says_so(tmp_path, monkeypatch, wanted):
     import functools
