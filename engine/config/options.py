@@ -196,8 +196,8 @@ class TrainConfig:
         below=1,
     )
     recompute: bool = option(
-        "compute each encoder again in the backward pass instead of keeping what it computed: less memory, more "
-        "time, the same numbers",
+        "compute each encoder but the last again in the backward pass instead of keeping what it computed: less "
+        "memory, more time, the same numbers",
         False,
         free=True,
     )
