@@ -48,8 +48,8 @@ def nano():
 
 @pytest.fixture(scope="module")
 def no_figures():
-    """Blank figures, for a module of runs at whose figures nobody looks; see `without_figures`."""
-    from tests.support.runs import without_figures
+    """Blank figures, for a module of runs at whose figures nobody looks; see `blank_figures`."""
+    from tests.support.drawing import blank_figures
 
-    with without_figures():
+    with blank_figures():
         yield

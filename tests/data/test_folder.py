@@ -29,6 +29,7 @@ from engine.filenames import CONFIG
 from engine.inference import trained as trained_models
 from engine.weights import pdparams
 from tests.support import archives
+from tests.support.drawing import blank_figures
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import (
     MICRO,
@@ -39,7 +40,6 @@ from tests.support.runs import (
     script,
     send_signal_in,
     train,
-    without_figures,
 )
 
 CLASSES = sorted(archives.CLASSES)
@@ -491,7 +491,7 @@ def test_the_same_pictures_as_archive_and_as_folder_make_the_same_batches(twins,
 def trained(nano, twins, tmp_path_factory):
     """Runs on the twins: {data: output folder}."""
     place = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch, without_figures():
+    with pytest.MonkeyPatch.context() as patch, blank_figures():
         for name, file, overrides in (("archive", twins[0], ()), ("folder", twins[1], OF_A_FOLDER)):
             train(patch, file, place / name, *overrides)
     return {name: place / name for name in ("archive", "folder")}
@@ -520,7 +520,7 @@ def test_the_run_records_its_data(trained, twins):
 def stopped_once(nano, twins, tmp_path_factory):
     """The output folder of a run on the twins' folder that was stopped in its fourth step."""
     output = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.MonkeyPatch.context() as patch, without_figures():
+    with pytest.MonkeyPatch.context() as patch, blank_figures():
         send_signal_in(patch, 3, signal.SIGTERM)
         with pytest.raises(SystemExit):
             train(patch, twins[1], output, *OF_A_FOLDER)
@@ -535,7 +535,7 @@ def stopped(stopped_once, twins, tmp_path):
 
 def test_a_run_on_a_folder_is_resumed_wherever_the_folder_is(trained, stopped, monkeypatch):
     output, moved = stopped
-    with without_figures():
+    with blank_figures():
         resume(monkeypatch, output, "-o", f"data.file={moved}")
     assert_same_weights(output / "final_model.pdparams", trained["folder"] / "final_model.pdparams")
     assert points(output) == points(trained["folder"])

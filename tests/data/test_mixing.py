@@ -10,7 +10,8 @@ from engine.config.load import load_config
 from engine.training import trainer
 from engine.weights import pdparams
 from tests.support import archives
-from tests.support.runs import points, train, without_figures
+from tests.support.drawing import blank_figures
+from tests.support.runs import points, train
 
 B, CLASSES, HEIGHT, WIDTH = 6, 5, 20, 24
 
@@ -122,7 +123,7 @@ def test_a_run_learns_from_mixed_batches_and_is_validated_on_plain_ones(nano, tm
 
     monkeypatch.setattr(trainer, "train_step", step)
     settings = ("data.mixup=0.8", "data.cutmix=1", "train.accumulate=2", "train.epochs=1")
-    with without_figures():
+    with blank_figures():
         train(monkeypatch, archive, output, *settings)
     assert "Training batches are mixed" in (output / "train.log").read_text()
     config = load_config(output / "config.yaml")

@@ -8,8 +8,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import train
 from engine import cli
 from models import VARIANTS
-from tests.support.runs import NANO, without_figures
+from tests.support.drawing import blank_figures
+from tests.support.runs import NANO
 
 VARIANTS["regionvit_micro_32"] = NANO
-with without_figures():
+with blank_figures():
     cli.run(train.main)

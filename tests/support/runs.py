@@ -1,18 +1,14 @@
 """Small runs of train.py for tests, and assertions that two of them are the same."""
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 from visualdl import LogReader
 
 import train as train_script
 from engine.cli import run
-from engine.figures import curves, predictions
 from engine.history import read_history
 from engine.training import trainer
 from engine.weights import pdparams
@@ -51,24 +47,6 @@ def train(monkeypatch, archive, output, *overrides, config=MICRO, flags=()):
 
 def resume(monkeypatch, output, *flags):
     script(monkeypatch, train_script.main, "--resume", output, *flags)
-
-
-@contextlib.contextmanager
-def without_figures():
-    """A context in which figures are small and blank: real ones take six sevenths of a small run's time."""
-
-    def blank(*arguments):
-        return Figure(figsize=(0.1, 0.1))
-
-    def of_predictions(result, images, classes):
-        assert result.probabilities.shape == (len(images), len(classes))
-        return blank()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curves, "plot_curves", lambda points, folder: [])
-        patch.setattr(predictions, "picture_grid", blank)
-        patch.setattr(predictions, "OF_PREDICTIONS", dict.fromkeys(predictions.OF_PREDICTIONS, of_predictions))
-        yield
 
 
 def send_signal_in(monkeypatch, step, signum):

@@ -29,6 +29,7 @@ from engine.training import trainer
 from engine.weights import pdparams
 from models import build_model
 from tests.support import archives
+from tests.support.drawing import blank_figures
 from tests.support.errors import one_line_about
 from tests.support.runs import (
     MICRO,
@@ -39,7 +40,6 @@ from tests.support.runs import (
     scalars,
     script,
     train,
-    without_figures,
 )
 
 pytestmark = pytest.mark.usefixtures("nano")
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("nano")
 @pytest.fixture(autouse=True)
 def no_figures():
     """Only the runs of fixtures draw figures."""
-    with without_figures():
+    with blank_figures():
         yield
 
 
@@ -71,7 +71,7 @@ def trained(nano, archive, tmp_path_factory):
 def other(nano, archive, tmp_path_factory):
     """A finished run of one epoch that asks for other things."""
     output = tmp_path_factory.mktemp("run") / "other"
-    with pytest.MonkeyPatch.context() as monkeypatch, without_figures():
+    with pytest.MonkeyPatch.context() as monkeypatch, blank_figures():
         train(monkeypatch, archive, output, "train.epochs=1", "train.seed=1", "amp.level=O1", "records.histograms=0")
     return output
 
