@@ -1,4 +1,4 @@
-.PHONY: help demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
+.PHONY: help setup demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,6 +10,8 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## make the virtual environment; activate it with `. .venv/bin/activate`
 
 demo: $(VENV)/.ready  ## set up, train on handwritten digits, evaluate: minutes on a CPU
 	$(RUN) tools/make_digits.py

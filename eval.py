@@ -23,12 +23,15 @@ def main() -> None:
     from common.words import counted
     from engine.evaluation.saved import evaluate_weights
     from engine.inference.trained import find
+    from engine.system import processes
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
-    if note:
+    if note and processes.rank() == 0:
         print(note)
     output = arguments.output or weights.parent
     measured = evaluate_weights(weights, config, output, arguments.report, arguments.flip)
+    if measured is None:  # another process writes and prints
+        return
     views = ", each averaged with its mirror image" * measured["flip"]
     print(
         f"{counted(measured['images'], 'picture')} ({measured['split']}){views} on {measured['device']} "
@@ -48,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, several=True)

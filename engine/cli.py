@@ -2,17 +2,24 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from common.errors import InputError
+from engine.system.paths import expand_user
 
-from .errors import Stopped
+from .errors import Stopped, UserError
+
+PATHS = ("FILE", "FILE.py", "DIR", "IN", "OUT", "OUTPUT", "PICTURE")  # metavars of arguments that are paths
+PROJECT = Path(__file__).resolve().parents[1]
+OWN = ("common", "data", "engine", "models", "tools")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, and which expands `~` in paths where a shell does not."""
 
     def __init__(self, description: str | None, example: str):
         super().__init__(
@@ -20,6 +27,11 @@ class Parser(argparse.ArgumentParser):
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        if options.get("metavar") in PATHS:
+            options["type"] = _path(options.get("type", str))
+        return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
@@ -48,24 +60,65 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--weights", required=True, metavar="FILE", help=file)
 
 
-def run(main: Callable[[], None]) -> None:
+def _path(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return the type of an argument that is a path."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind(expand_user(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text}: expected {error}") from error
+
+    return read
+
+
+def run(main: Callable[[], None], several: bool = False) -> None:
     """Run a script's main function and exit with its status.
 
     0: success; 2: an error that the user can fix; 130 (SIGINT) and 143 (SIGTERM): stopped by a signal.
+
+    Args:
+        several: the script may be one of several processes of `python -m paddle.distributed.launch`.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack characters of a file name
     try:
+        if not several:
+            refuse_several()
         main()
     except InputError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)  # one line, even if a file name has line breaks
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in OWN:
+            raise
+        print(f"error: {not_ready(error.name)}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         sys.exit(stopped.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def refuse_several() -> None:
+    """Raise UserError in one of several processes."""
+    count = os.environ.get("PADDLE_TRAINERS_NUM", "1")  # set by the launcher; Paddle is not imported yet
+    if count.isdigit() and int(count) > 1:
+        raise UserError(
+            f"{count} processes, but this script runs in one: start it without paddle.distributed.launch",
+            key="processes",
+            value=int(count),
+        )
+
+
+def not_ready(module: str | None) -> str:
+    """Return the line that says how to set up the environment, which lacks a module."""
+    return (
+        f"this Python ({sys.executable}) has no module {module}: set up the environment and activate it with "
+        f"`cd {PROJECT} && make setup && . .venv/bin/activate`"
+    )
 
 
 def download_archive(name: str, description: str | None) -> None:

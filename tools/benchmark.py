@@ -21,14 +21,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.benchmark.measure import BY_DEFAULT, COMPARED, PARTS, SETTINGS, measure, variants
-from engine.cli import Parser, run
+import _environment  # noqa: F401
+
+from engine.cli import PROJECT, Parser, run
 from engine.errors import UserError
-from engine.system.environment import PROJECT
 from engine.system.tuning import user_environ
 
 
 def main() -> None:
+    from engine.benchmark.measure import measure
+
     arguments = parse()
     parts = parts_of(arguments)
     check(arguments, parts)
@@ -48,6 +50,8 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    from engine.benchmark.measure import PARTS, SETTINGS
+
     parser = Parser(
         __doc__, "python tools/benchmark.py --variant tiny --batch 16 --against other.py --json result.json"
     )
@@ -72,6 +76,8 @@ def parse() -> argparse.Namespace:
 
 def parts_of(arguments: argparse.Namespace) -> list[str]:
     """Return the parts to measure in order; UserError if one does not exist."""
+    from engine.benchmark.measure import BY_DEFAULT, PARTS
+
     if arguments.only is None:
         return list(BY_DEFAULT)
     chosen = [name.strip() for name in arguments.only.split(",")]
@@ -87,6 +93,7 @@ def parts_of(arguments: argparse.Namespace) -> list[str]:
 
 def check(arguments: argparse.Namespace, parts: list[str]) -> None:
     """Refuse bad arguments now, not after minutes of measuring."""
+    from engine.benchmark.measure import COMPARED
     from engine.inference.program import FOR_ONNX, check_installed
 
     if arguments.steps < 1:
@@ -114,6 +121,8 @@ def check(arguments: argparse.Namespace, parts: list[str]) -> None:
 
 def overrides_of(arguments: argparse.Namespace) -> list[str]:
     """Return the config's overrides: those of -o, then those that the short options stand for."""
+    from engine.benchmark.measure import variants
+
     model = arguments.variant
     if model is not None:
         names = variants()

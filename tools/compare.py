@@ -4,6 +4,8 @@ Prints the tables as Markdown, and writes them and the curves as comparison.md a
 progress.
 """
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 
 

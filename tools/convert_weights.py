@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 from engine.errors import UserError
 

@@ -5,6 +5,8 @@ inference.onnx; preprocessing.json, which describes how to prepare a picture; an
 size and computes in float32. Before it is written, it is run and compared with the model.
 """
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 
 

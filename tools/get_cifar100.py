@@ -1,5 +1,7 @@
 """Download the official CIFAR-100 archive; an interrupted download resumes, and the MD5 is checked."""
 
+import _environment  # noqa: F401
+
 from engine.cli import download_archive, run
 
 

@@ -9,6 +9,8 @@ import pickle
 import tarfile
 from pathlib import Path
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 from engine.errors import UserError
 

@@ -8,9 +8,9 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
-from engine.config.load import flatten, load_config
-from engine.config.options import options
 from engine.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +82,9 @@ def tables(page):
 
 def rows(page):
     """Return the cells of each option's row, in the order of the schema."""
+    from engine.config.load import flatten, load_config
+    from engine.config.options import options
+
     recipe, translated = flatten(load_config(RECIPE)), {} if page is ENGLISH else translations()
     return [
         (
@@ -104,6 +107,8 @@ def translations():
 
 def untranslated():
     """Return the keys whose row in the Chinese page is missing or has the English words."""
+    from engine.config.options import options
+
     translated = translations()
     return [key for key, item in options().items() if translated.get(key) in (None, item.metadata["help"])]
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 from engine.errors import UserError
 

@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 
 SOME_SKIPPED = 1

@@ -3,6 +3,8 @@
 import argparse
 import re
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 
 

@@ -6,6 +6,8 @@ paddle.vision.
 
 import argparse
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 from engine.errors import UserError
 

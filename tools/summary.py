@@ -1,5 +1,7 @@
 """Print a summary of a config's model: layers, number of parameters, and multiply-adds per picture."""
 
+import _environment  # noqa: F401
+
 from engine.cli import Parser, run
 
 

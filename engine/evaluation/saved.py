@@ -17,12 +17,14 @@ from data import Dataset
 from engine import filenames
 from engine.config import build
 from engine.config.options import Config
+from engine.errors import UserError
 from engine.evaluation.report import DPI, page, report_curves
 from engine.figures.curves import as_png, draw_curves
 from engine.figures.predictions import OF_PREDICTIONS, ON_A_PHONE
 from engine.history import read_history
 from engine.inference.trained import Trained, load
 from engine.metrics.evaluate import evaluate
+from engine.system import processes
 from engine.system.atomic import replace, writing_into
 from engine.system.device import describe_device
 from engine.system.environment import environment
@@ -33,10 +35,11 @@ SECONDS = 3.0  # how long the speed of the model alone is measured
 
 def evaluate_weights(
     weights: str | Path, config: Config, output: str | Path, report: bool = False, flip: bool = False
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Evaluate weights or an export on the validation pictures; write `eval.json` and `predictions.png`.
 
     The data may have fewer classes than the model, or in another order, if the names of the model's classes are known.
+    Of several processes each takes its share of the pictures; the first one writes, and the others return None.
 
     Args:
         output: the folder to write into.
@@ -46,9 +49,9 @@ def evaluate_weights(
     Returns:
         the content of `eval.json`: top1 and top5 as fractions, top5 None for five or fewer classes,
         loss (with the config's label_smoothing), cross_entropy (without it), ece (expected calibration error), images,
-        images_per_second (with loading), model_images_per_second (the model alone), device, runtime, weights, split,
-        flip, classes, per_class (precision, recall, f1, images), confusion_matrix (true classes down, predicted
-        across), provenance.
+        images_per_second (with loading), model_images_per_second (the model alone), device, processes, runtime,
+        weights, split, flip, classes, per_class (precision, recall, f1, images), confusion_matrix (true classes down,
+        predicted across), provenance.
 
     Raises:
         DataError: the data cannot be used, or has pictures of a class that the model does not know.
@@ -59,12 +62,23 @@ def evaluate_weights(
     loader = build.build_val_loader(config, dataset)
     history = trained.weights.parent / filenames.HISTORY
     points = read_history(history) if report and history.exists() else []
-    with writing_into(output):
-        pass  # fail before the evaluation, not after it
+    if not processes.agree(int(trained.sha256[:15], 16), len(dataset.val)):
+        raise UserError(
+            f"--weights {weights}: not the same weights and pictures for all processes: give all the same files",
+            key="--weights",
+            value=str(weights),
+            place=weights,
+        )
+    if processes.rank() == 0:
+        with writing_into(output):
+            pass  # fail before the evaluation, not after it
     model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
     result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
     predictions = result.predictions
     trained.check(predictions.probabilities)
+    if processes.rank() > 0:
+        processes.wait()  # when one process ends, the launcher may end the others
+        return None
     measured = {
         "top1": result.top1,
         "top5": result.top5,
@@ -76,6 +90,7 @@ def evaluate_weights(
         "images_per_second": result.ips,
         "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
         "device": describe_device(trained.device),
+        "processes": processes.size(),
         "runtime": trained.runtime,
         "weights": str(weights),
         "split": dataset.val.name,
@@ -102,6 +117,7 @@ def evaluate_weights(
         )
     with writing_into(output) as folder:
         replace({folder / name: partial(_write, content) for name, content in contents.items()})
+    processes.wait()
     return measured
 
 

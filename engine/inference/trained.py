@@ -160,6 +160,13 @@ def find(weights: str | Path, config_file: str | Path | None, overrides: Iterabl
             )
         path = folder / path
         notes.append(f"weights: {path}")
+    if path.is_dir() and not (path / filenames.DESCRIPTION).exists() and (files := pdparams.files_in(path)):
+        raise UserError(
+            f"--weights {path}: a folder: {pdparams.give_one_of(files)}",
+            key="--weights",
+            value=str(path),
+            place=path,
+        )
     path = program.weights_in(path)
     if config_file is None:
         beside = path.parent / filenames.CONFIG

@@ -36,10 +36,20 @@ class Output:
             )
 
     def check_resumable(self) -> None:
-        """Refuse a folder without checkpoints."""
-        if not self.has_checkpoint():
+        """Refuse a folder without checkpoints, and a file or checkpoint of a run instead of its folder."""
+        if run := self._run_around():
             raise UserError(
-                f"--resume {self.folder}: no checkpoint to resume from: start a run with -c CONFIG",
+                f"--resume {self.folder}: part of a run: give the folder of the run, --resume {run}, to continue from "
+                "its newest checkpoint",
+                key="--resume",
+                value=str(self.folder),
+                place=run,
+            )
+        if not self.has_checkpoint():
+            below = sorted({str(file.parent) for file in self.folder.glob(f"*/{filenames.CHECKPOINTS}")})
+            instead = f"give one of {', '.join(below[:4])}, or " if below else ""
+            raise UserError(
+                f"--resume {self.folder}: no checkpoint to resume from: {instead}start a run with -c CONFIG",
                 key="--resume",
                 value=str(self.folder),
                 place=self.folder,
@@ -48,6 +58,15 @@ class Output:
     def has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
         return bool(Checkpoints(self.folder).candidates())
+
+    def _run_around(self) -> Path | None:
+        """Return the folder of the run that this path is a file, a checkpoint or the folder of checkpoints of."""
+        for folder in reversed(list(self.folder.parents)[:3]):  # a checkpoint alone looks like a run of old
+            first, *others = self.folder.relative_to(folder).parts
+            inside = first == filenames.CHECKPOINTS or not (others or self.folder.is_dir())
+            if inside and self.folder.exists() and Checkpoints(folder).candidates():
+                return folder
+        return None
 
     def lock(self) -> Lock:
         """Return the lock of the folder, which is created if it is missing."""

@@ -12,6 +12,8 @@ from engine.system.tuning import cpu_info, cpu_threads, tune_cpu
 def select_device(wanted: str) -> str:
     """Set Paddle's device to `wanted` (auto, gpu, gpu:N or cpu) and return its name: "cpu" or "gpu:N".
 
+    One of several processes joins the others.
+
     Raises:
         UserError: Paddle cannot use the requested GPU.
     """
@@ -25,6 +27,7 @@ def select_device(wanted: str) -> str:
     if wanted == "cpu":
         paddle.set_device("cpu")
         tune_cpu()
+        processes.join()
         return "cpu"
     if wanted != "gpu" and processes.size() > 1:
         raise UserError(
@@ -42,6 +45,7 @@ def select_device(wanted: str) -> str:
             value=wanted,
         )
     paddle.set_device(f"gpu:{index}")
+    processes.join()
     return f"gpu:{index}"
 
 

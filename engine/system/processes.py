@@ -29,7 +29,7 @@ def local_gpu() -> int:
 
 
 def join() -> None:
-    """Join the other processes' group; call it once the device is selected."""
+    """Join the other processes' group; `select_device` calls this once the device is selected."""
     if size() > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
 

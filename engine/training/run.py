@@ -83,11 +83,10 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
 
 
 def _prepare(config: Config) -> str:
-    """Select the device, join the other processes and seed the generators; return the device's name."""
+    """Select the device, which joins the other processes, and seed the generators; return the device's name."""
     device = select_device(config.device)
     if config.train.deterministic:
         make_deterministic()
-    processes.join()
     seed_everything(config.train.seed)
     return device
 

@@ -10,6 +10,7 @@ import paddle
 from paddle import nn
 
 from data import safe_pickle
+from engine import filenames
 from engine.errors import UserError
 from engine.system import atomic
 from models.names import first_name
@@ -109,6 +110,8 @@ def load(file: str | Path) -> dict[str, Any]:
             state = safe_pickle.load(stream)
     except FileNotFoundError:
         raise CheckpointError(f"{file}: no such file of weights", place=file) from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{file}: a folder: {give_one_of(files_in(file))}", place=file) from None
     except OSError as error:
         raise CheckpointError(f"{file}: not readable ({error})", place=file) from error
     except safe_pickle.PickleRefused as error:
@@ -123,6 +126,22 @@ def load(file: str | Path) -> dict[str, Any]:
         )
     state.pop(PADDLES_NAME_TABLE, None)
     return state
+
+
+def files_in(folder: str | Path) -> list[Path]:
+    """Return the files of weights in a folder, a run's best ones first.
+
+    Without any, return those of its checkpoints, newest first.
+    """
+    found, best = sorted(Path(folder).glob("*.pdparams")), Path(folder) / filenames.model(filenames.BEST)
+    below = "" if Path(folder).name == filenames.CHECKPOINTS else f"{filenames.CHECKPOINTS}/"
+    checkpoints = sorted(Path(folder).glob(f"{below}[!.]*/{filenames.WEIGHTS}"), reverse=True)
+    return sorted(found, key=lambda file: file != best) or checkpoints
+
+
+def give_one_of(files: list[Path]) -> str:
+    """Return words that say which file of weights to give instead of a folder."""
+    return f"give a file of weights in it: {listed(list(map(str, files)), 4)}" if files else "give a file of weights"
 
 
 def read(file: str | Path) -> dict[str, np.ndarray]:

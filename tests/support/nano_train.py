@@ -13,4 +13,4 @@ from tests.support.runs import NANO
 
 VARIANTS["regionvit_micro_32"] = NANO
 with blank_figures():
-    cli.run(train.main)
+    cli.run(train.main, several=True)

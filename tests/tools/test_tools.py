@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -25,12 +27,58 @@ HISTORY = "\n".join(
 )
 
 
-@pytest.mark.parametrize("name", [file.name for file in sorted(TOOLS.glob("*.py"))])
+@pytest.mark.parametrize("name", [file.name for file in sorted(TOOLS.glob("[!_]*.py"))])
 def test_every_tool_has_help_with_an_example(name, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         tool(monkeypatch, name, "--help")
     assert exit.value.code == 0
     assert f"example:\n  python tools/{name}" in capsys.readouterr().out
+
+
+SCRIPTS = [TOOLS.parent / "train.py", TOOLS.parent / "eval.py", *sorted(TOOLS.glob("[!_]*.py"))]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_without_the_environment_a_script_says_how_to_set_it_up(script):
+    """Python without site-packages has neither numpy nor Paddle."""
+    arguments = {
+        "train.py": ["-c", "configs/micro_cifar10.yaml"],
+        "eval.py": ["--weights", "w.pdparams"],
+        "compare.py": ["a", "b"],
+        "convert_weights.py": ["a.pth", "b.pdparams"],
+        "export.py": ["--weights", "w.pdparams"],
+        "plot_curves.py": ["a"],
+        "predict.py": ["--weights", "w.pdparams", "a.jpg"],
+        "show_attention.py": ["--weights", "w.pdparams", "a.jpg"],
+        "show_augmentation.py": ["-c", "configs/micro_cifar10.yaml"],
+        "summary.py": ["-c", "configs/micro_cifar10.yaml"],
+    }
+    command = [sys.executable, "-S", script, *arguments.get(script.name, [])]
+    for found in (True, False):  # without it, a script in tools/ does not find the project's own modules either
+        environ = {"PYTHONPATH": str(TOOLS.parent)} if found else {}
+        done = subprocess.run(command, env=environ, cwd=TOOLS.parent, capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        one_line_about(done.stderr, sys.executable, f"cd {TOOLS.parent} && make setup && . .venv/bin/activate")
+
+
+@pytest.mark.parametrize("name", [file.name for file in sorted(TOOLS.glob("[!_]*.py"))])
+def test_a_tool_refuses_to_be_several_processes(name, monkeypatch, capsys):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, name)
+    assert exit.value.code == 2
+    one_line_about(capsys.readouterr().err, "2 processes", "paddle.distributed.launch")
+
+
+def test_a_path_of_an_argument_may_begin_with_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "history.csv").write_text(HISTORY)
+    tool(monkeypatch, "plot_curves.py", "~/")
+    assert f"{tmp_path}/loss.png" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, "compare.py", "a", "b", "--output=~nobody-here/x")
+    assert exit.value.code == 2
+    one_line_about(capsys.readouterr().err, "--output", "~nobody-here/x")
 
 
 @pytest.mark.parametrize(("variant", "paper"), [("tiny", 2.4), ("small", 5.3), ("medium", 7.4), ("base", 13.0)])

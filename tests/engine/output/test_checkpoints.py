@@ -8,8 +8,11 @@ import paddle
 import pytest
 
 from engine import filenames
+from engine.errors import UserError
+from engine.inference.trained import find
 from engine.output import checkpoints as checkpoints_module
 from engine.output.checkpoints import Checkpoints
+from engine.output.folder import Output
 from engine.weights import pdparams
 from engine.weights.pdparams import CheckpointError
 from tests.support.errors import refuses
@@ -48,6 +51,45 @@ def test_the_newest_are_kept_and_latest_is_the_newest(three, tmp_path):
     for name in filenames.CHECKPOINT:
         assert (tmp_path / name).read_bytes() == (three.all()[0] / name).read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"checkpoints", *filenames.CHECKPOINT}
+
+
+INSIDE = ("checkpoints", "checkpoints/epoch_0000_step_00000010", "checkpoints/epoch_0000_step_00000030/latest.pdopt")
+
+
+@pytest.mark.parametrize("inside", [*INSIDE, "latest.pdparams", "config.yaml"])
+def test_what_is_inside_a_run_is_no_run_to_resume_but_names_it(three, tmp_path, inside):
+    (tmp_path / "config.yaml").touch()
+    with refuses(UserError, key="--resume", value=str(tmp_path / inside), place=tmp_path) as caught:
+        Output(tmp_path / inside).check_resumable()
+    assert f"--resume {tmp_path}," in str(caught.value)
+    Output(tmp_path).check_resumable()
+
+
+def test_a_folder_of_runs_is_no_run_to_resume_but_names_them(three, tmp_path, monkeypatch):
+    with refuses(UserError, key="--resume", place=tmp_path.parent) as caught:
+        Output(tmp_path.parent).check_resumable()
+    assert str(tmp_path) in str(caught.value)
+    monkeypatch.chdir(tmp_path)
+    with refuses(UserError, key="--resume", value="checkpoints", place="."):
+        Output("checkpoints").check_resumable()
+    with refuses(UserError, key="--resume", value="nothing", place="nothing") as caught:
+        Output("nothing").check_resumable()
+    assert "-c CONFIG" in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", ["", *INSIDE[:2]])
+def test_a_folder_is_no_file_of_weights_but_names_those_in_it(three, tmp_path, inside):
+    if not inside:
+        shutil.copy(tmp_path / "latest.pdparams", tmp_path / "best_model.pdparams")
+    folder = tmp_path / inside
+    first = {"": "best_model.pdparams", "checkpoints": "epoch_0000_step_00000030/latest.pdparams"}
+    expected = f": {folder / first.get(inside, 'latest.pdparams')}"
+    with refuses(UserError, key="--weights", value=str(folder), place=folder) as caught:
+        find(folder, None, [])
+    assert expected in str(caught.value)
+    with refuses(CheckpointError, place=folder) as caught:
+        pdparams.read(folder)
+    assert expected in str(caught.value)
 
 
 def test_a_checkpoint_with_a_prefix_is_never_resumed_from_nor_dropped(three):

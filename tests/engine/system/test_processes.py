@@ -1,5 +1,6 @@
 """Several processes of one run, on Paddle's own launcher and gloo."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,16 +10,17 @@ import numpy as np
 import pytest
 from visualdl import LogReader
 
+import eval as eval_script
 from data import DataError, Split, build_train_loader
 from data.sampler import EpochBatchSampler
 from engine.output.checkpoints import Checkpoints
 from engine.weights import pdparams
 from tests.support import archives
 from tests.support.errors import one_line_about, refuses
-from tests.support.runs import ROOT, arguments, assert_same_run, assert_same_weights, points, resume, train
+from tests.support.runs import ROOT, arguments, assert_same_run, assert_same_weights, points, resume, script, train
 
 pytestmark = pytest.mark.usefixtures("nano", "no_figures")
-TRAIN, DYING = (ROOT / "tests" / "support" / name for name in ("nano_train.py", "dying_train.py"))
+TRAIN, EVAL, DYING = (ROOT / "tests" / "support" / f"{name}.py" for name in ("nano_train", "nano_eval", "dying_train"))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +172,32 @@ def test_another_number_of_processes_cannot_resume(pair, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         resume(monkeypatch, pair)
     assert exit.value.code == 2
-    one_line_about(capsys.readouterr().err, "1 process(es)", "with 2")
+    one_line_about(capsys.readouterr().err, "1 process,", "with 2")
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(pair, monkeypatch, tmp_path):
+    weights = ["--weights", pair / "best_model.pdparams"]
+    status, printed = launch(tmp_path / "logs", EVAL, *weights, "--report", "--output", tmp_path / "two")
+    assert status == 0, printed
+    script(monkeypatch, eval_script.main, *weights, "--report", "--output", tmp_path / "one")
+    one, two = (json.loads((tmp_path / name / "eval.json").read_text()) for name in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for key in ("top1", "top5", "images", "confusion_matrix", "per_class", "split"):
+        assert one[key] == two[key], key
+    for key in ("loss", "cross_entropy", "ece"):
+        assert one[key] == pytest.approx(two[key], abs=1e-6), key
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {file.name for file in (tmp_path / "two").iterdir()}
+    assert printed.count("top1: ") == 1
+
+
+@pytest.mark.slow
+def test_a_tool_in_two_processes_is_refused_in_one_line(pair, tmp_path):
+    status, printed = launch(tmp_path / "logs", ROOT / "tools" / "plot_curves.py", pair)
+    assert status != 0
+    (line,) = {line for line in printed.splitlines() if line.startswith("error: ")}  # the launcher repeats its log
+    assert "2 processes" in line
+    assert "Traceback" not in (tmp_path / "logs" / "workerlog.0").read_text()
 
 
 @pytest.mark.slow
