@@ -45,6 +45,7 @@ def load(
     val_only: bool = False,
     classes: Sequence[str] | None = None,
     holdout_split: str = RANDOM,
+    on_disk: bool = False,
 ) -> Dataset:
     """Read a data set.
 
@@ -58,12 +59,13 @@ def load(
         classes: the names of the classes in the order of their labels, for example those of a trained model, for data
             whose classes are fewer or in another order; by default the data's own.
         holdout_split: how pictures are held out, `RANDOM` or `STRATIFIED`; see `data.dataset.hold_out`.
+        on_disk: a folder's pictures may stay on disk if they are many, for tools that need few of them at a time.
 
     Raises:
         DataError: see `data.archive.load` and `data.folder.load`.
     """
     if name == FOLDER:
-        return folder.load(file, holdout, side, val_only, classes, holdout_split)
+        return folder.load(file, holdout, side, val_only, classes, holdout_split, on_disk)
     return archive.load(file, name, holdout, val_only, classes, holdout_split)
 
 

@@ -21,7 +21,7 @@ class DataError(InputError):
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures of one split: images uint8 [N, side, side, 3] (RGB) and labels int64 [N]."""
+    """Pictures of one split: images uint8 [N, side, side, 3] (RGB; may be `PicturesOnDisk`) and labels int64 [N]."""
 
     name: str
     images: np.ndarray
@@ -32,8 +32,10 @@ class Split:
 
     def share(self, part: int, parts: int) -> "Split":
         """Return one of `parts` shares of nearly equal size; together they have every picture once."""
-        images, labels = (np.array_split(x, parts)[part] for x in (self.images, self.labels))
-        return Split(self.name, images, labels)
+        size, larger = divmod(len(self), parts)
+        begin = part * size + min(part, larger)
+        mine = slice(begin, begin + size + (part < larger))
+        return Split(self.name, self.images[mine], self.labels[mine])
 
 
 @dataclass(frozen=True)

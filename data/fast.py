@@ -83,7 +83,8 @@ class FastTrainLoader:
         self.batch_sampler = batch_sampler
         self.num_workers, self.on_device, self.erases = num_workers, on_device, augmentation.erasing > 0
         if on_device:
-            on_host = augmentation.randaugment or split.images.nbytes > RESIDENT
+            large = split.images.nbytes > RESIDENT or not isinstance(split.images, np.ndarray)
+            on_host = augmentation.randaugment or large
             self._images = None if on_host else paddle.to_tensor(split.images)
             self._labels = paddle.to_tensor(split.labels)
 
@@ -149,7 +150,7 @@ class FastEvalLoader:
             (split.images[begin : begin + batch_size], split.labels[begin : begin + batch_size])
             for begin in range(0, len(split), batch_size)
         ]
-        self._resident = split.images.nbytes <= RESIDENT
+        self._resident = isinstance(split.images, np.ndarray) and split.images.nbytes <= RESIDENT
         if self._resident:
             self._batches = [_uploaded(batch) for batch in self._batches]
 
@@ -172,7 +173,7 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def _uploaded(batch: Iterable[np.ndarray]) -> Batch:
-    images, labels = map(paddle.to_tensor, batch)
+    images, labels = map(paddle.to_tensor, map(np.asarray, batch))
     return images, labels
 
 

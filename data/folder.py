@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -26,9 +26,11 @@ from .dataset import (
     hold_out,
     positions,
 )
+from .on_disk import PicturesOnDisk
 
 TRAIN, VAL = "train", "val"
 HINTS = {TRAIN: "", VAL: "; or set data.holdout=N to validate on N of the training pictures"}
+IN_MEMORY = 1 << 28  # bytes of pictures
 MOST = 20  # problems named in one line
 # Linux gives a container's memory limit here: version 2 of control groups, and version 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -54,6 +56,7 @@ def load(
     val_only: bool = False,
     classes: Sequence[str] | None = None,
     holdout_split: str = RANDOM,
+    on_disk: bool = False,
 ) -> Dataset:
     """Read a folder of pictures; the classes are the names of `train`'s sub-folders, sorted.
 
@@ -66,6 +69,8 @@ def load(
         classes: the names of the classes in the order of their labels, for example those of a trained model; a folder
             may have fewer, and train/ and val/ different ones.
         holdout_split: how `holdout` chooses.
+        on_disk: check the pictures, but leave them on disk if they need more memory than `IN_MEMORY`; see
+            `data.on_disk`.
 
     Returns:
         a Dataset with the first picture of each class, by name, then the second of each, and so on: so the first few,
@@ -110,7 +115,12 @@ def load(
         val, val_labels = [train[i] for i in held_out], train_labels[held_out]
         train, train_labels = [train[i] for i in kept], train_labels[kept]
     decoded = 0 if val_only else len(train)
-    images, md5s, faint = _read(folder, train + val, side, decoded + len(val))
+    files = train + val
+    checked = files[len(train) - decoded :]
+    stay = on_disk and len(checked) * side * side * 3 > IN_MEMORY
+    room = None if stay else _room(folder, len(checked), side)
+    md5s, faint = _read(folder, files, side, len(checked), room)
+    images = cast(np.ndarray, PicturesOnDisk([folder / file for file in checked], side)) if room is None else room
     validation = Split(names[1], images[decoded:], val_labels)
     notes = about_absent(validation, of_all, classes) if holdout else []
     notes += _twins(train, val, md5s)
@@ -120,7 +130,7 @@ def load(
         Split(names[0], images[:decoded], train_labels[:decoded]),
         validation,
         list(classes),
-        _md5_of_all(train + val, md5s),
+        _md5_of_all(files, md5s),
         notes=tuple(notes),
     )
 
@@ -231,13 +241,14 @@ def _listed(split: str, found: Mapping[str, list[str]], labels: Mapping[str, int
     return files, np.array([label for _, label, _ in order], np.int64)
 
 
-def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.ndarray, list[str], list[tuple[str, int]]]:
-    """Read files in threads and decode the last `count`.
+def _read(
+    folder: Path, files: list[str], side: int, count: int, images: np.ndarray | None
+) -> tuple[list[str], list[tuple[str, int]]]:
+    """Read files in threads and decode the last `count` into `images`, uint8 [count, side, side, 3], if given.
 
     Returns:
-        uint8 [count, side, side, 3], the MD5 of each file, and the faint pictures; see `data.pictures.decode`.
+        the MD5 of each file, and the faint pictures; see `data.pictures.decode`.
     """
-    images = _room(folder, count, side)
     errors: dict[int, str] = {}
     faint: list[tuple[str, int]] = []
 
@@ -246,7 +257,9 @@ def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.nda
         try:
             content = pictures.content(file)
             if (place := i - len(files) + count) >= 0:
-                images[place] = pictures.to_side(pictures.decode(content, file, faint), side)
+                picture = pictures.decode(content, file, faint)
+                if images is not None:
+                    images[place] = pictures.to_side(picture, side)
             return hashlib.md5(content).hexdigest()
         except DataError as error:
             errors[i] = str(error).removeprefix(f"{file}: ")
@@ -261,7 +274,7 @@ def _read(folder: Path, files: list[str], side: int, count: int) -> tuple[np.nda
         md5s = list(tqdm(threads.map(read, range(len(files))), "pictures", len(files), leave=False, disable=None))
     if errors:
         raise FolderError([(folder / files[i], errors[i]) for i in sorted(errors)])
-    return images, md5s, sorted(faint)
+    return md5s, sorted(faint)
 
 
 def _twins(train: Sequence[str], val: Sequence[str], md5s: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ def main() -> None:
 
     config = load_config(arguments.config, arguments.override)
     select_device(config.device)
-    dataset = build.build_dataset(config)
+    dataset = build.build_dataset(config, on_disk=True)
     if not 0 <= arguments.index < len(dataset.train):
         raise UserError(
             f"--index {arguments.index}: the {dataset.train.name} has pictures 0 to {len(dataset.train) - 1}",

@@ -22,7 +22,9 @@ from engine.system.precision import MixedPrecision
 PROBLEMS = "broken_pictures.txt"  # written into the current folder
 
 
-def build_dataset(config: Config, val_only: bool = False, classes: Sequence[str] | None = None) -> Dataset:
+def build_dataset(
+    config: Config, val_only: bool = False, classes: Sequence[str] | None = None, on_disk: bool = False
+) -> Dataset:
     """Load the data, after downloading an archive if the config says so, and check it against the config.
 
     A `model.num_classes` of 0 becomes the number of classes found, so that the run's own config has it.
@@ -30,6 +32,7 @@ def build_dataset(config: Config, val_only: bool = False, classes: Sequence[str]
     Args:
         val_only: the `train` split is not needed; see `data.load`.
         classes: the names of the model's classes, for data that has fewer or in another order; see `data.load`.
+        on_disk: many pictures of a folder may stay on disk; see `data.load`.
 
     Raises:
         DataError: the data is missing or damaged, or has classes that `classes` lacks.
@@ -45,7 +48,7 @@ def build_dataset(config: Config, val_only: bool = False, classes: Sequence[str]
     if config.data.download and not Path(file).exists():
         download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
     try:
-        dataset = data.load(file, name, config.data.holdout, kept_at, val_only, classes)
+        dataset = data.load(file, name, config.data.holdout, kept_at, val_only, classes, on_disk=on_disk)
     except FolderError as error:
         raise _with_list(error) from error
     if len(dataset.classes) != config.model.num_classes:

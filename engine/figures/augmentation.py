@@ -58,7 +58,7 @@ def draw_epochs(config: Config, dataset: Dataset, index: int, epochs: int) -> Fi
 
 def draw_appliers(config: Config, dataset: Dataset, count: int) -> Figure:
     """Draw the first training pictures, one per row: untouched with its parameters, then as each applier makes it."""
-    images, labels = dataset.train.images[:count], dataset.train.labels[:count]
+    images, labels = np.asarray(dataset.train.images[:count]), dataset.train.labels[:count]
     size, rng = config.data.image_size, np.random.default_rng(config.train.seed)
     _, height, width, _ = images.shape
     params = augment.sample(rng, len(images), height, width, build.build_augmentation(config))

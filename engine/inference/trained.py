@@ -58,7 +58,7 @@ class Trained:
         Its labels are the model's, by the names of the classes if these are known, so that it may have fewer classes or
         in another order.
         """
-        return build.build_dataset(self.config, val_only=True, classes=self.known_classes)
+        return build.build_dataset(self.config, val_only=True, classes=self.known_classes, on_disk=True)
 
     def class_names(self) -> tuple[list[str], str | None]:
         """Return the names of the classes, and a line for the log if they had to be made up.

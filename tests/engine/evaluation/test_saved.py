@@ -309,8 +309,12 @@ def test_a_class_that_the_model_does_not_know_is_refused_by_its_name(alone, tmp_
 
 
 @pytest.mark.usefixtures("in_home")
-def test_a_test_set_of_ones_own_is_measured_by_the_names_of_its_classes(home, alone, reported, tmp_path):
-    """It is a val/ alone with three of the ten classes; and the whole set for a model with the classes in reverse."""
+def test_a_test_set_of_ones_own_is_measured_by_the_names_of_its_classes(home, alone, reported, tmp_path, monkeypatch):
+    """It is a val/ alone with three of the ten classes; and the whole set for a model with the classes in reverse.
+
+    The pictures of the first one stay on disk, which changes nothing.
+    """
+    monkeypatch.setattr("data.folder.IN_MEMORY", 0)
     whole = np.array(read(reported[1])["confusion_matrix"])
     folder = archives.write_folder(tmp_path / "own", [], [archives.batch(21, 9)])
     own = [3, 5, 9]
