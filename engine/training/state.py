@@ -1,7 +1,7 @@
 """The state of a run in one value, and how it is saved and restored.
 
 It holds no random generator: order and augmentation of the pictures are functions of (seed, epoch, index), and what a
-training step draws (dropout) is a function of (seed, step). See `data.streams`.
+training step draws (dropout) is a function of (seed, step, process). See `data.streams`.
 """
 
 import time
