@@ -40,6 +40,7 @@ test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant 
 
 test-2.6: .venv-2.6/.ready-test  ## run the fast tests on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q
+	.venv-2.6/bin/python -m pytest -q -m slow tests/project/test_imports.py
 
 test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export  ## export every variant on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/engine/inference/test_export.py

@@ -1,5 +1,8 @@
 """Data for training and evaluation: CIFAR's archives or a folder of pictures, and loaders over them."""
 
+import common  # noqa: F401  (before Paddle)
+
+# isort: split
 from collections.abc import Sequence
 from pathlib import Path
 

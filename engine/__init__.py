@@ -3,6 +3,9 @@
 Importing this package applies the CPU settings that Paddle reads on import, so import it before Paddle.
 """
 
+import common  # noqa: F401  (before Paddle)
+
+# isort: split
 from engine.system import tuning
 
 tuning.before_paddle()

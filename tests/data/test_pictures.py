@@ -234,7 +234,7 @@ def test_orientation_counts_where_other_metadata_had_to_be_left_out(write):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_another_decoder_reads_whole_pictures_that_pillow_refuses(format, write, monkeypatch):
-    """And only whole ones: it would fill what is missing with grey."""
+    """And only whole ones: it would fill what is missing with gray."""
     monkeypatch.setattr(pictures, "_by_pillow", lambda *what: (_ for _ in ()).throw(OSError("odd")))
     content = with_gps(6, format)
     np.testing.assert_allclose(colours_of(pictures.read(write(content))), COLOURS, atol=4)
@@ -270,7 +270,7 @@ def test_levels_that_use_a_small_part_of_the_range_are_noted_once(write, caplog,
     faint = []
     assert pictures.decode(colours, "colours.png", faint).max() == 3
     assert faint == [("colours.png", 800)]
-    for bright in (KINDS["16-bit grey PNG"][0], KINDS["16-bit RGB PNG"][0], png(in_16_bits([0] * 4), 16, 0)):
+    for bright in (KINDS["16-bit gray PNG"][0], KINDS["16-bit RGB PNG"][0], png(in_16_bits([0] * 4), 16, 0)):
         pictures.decode(bright, "b", faint)
     assert len(faint) == 1
     assert len(caplog.messages) == 1
