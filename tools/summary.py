@@ -22,7 +22,7 @@ def main() -> None:
     model, size = build.build_model(config), config.data.image_size
     paddle.summary(model, (1, 3, size, size))
     multiply_adds = count_multiply_adds(model, size, size)
-    print(f"Model: {config.model.name}, {config.model.num_classes} classes, one picture of {size} x {size}")
+    print(f"Model: {config.model.name}, {model.num_classes} classes, one picture of {size} x {size}")
     print(f"Parameters: {sum(int(p.size) for p in model.parameters()):,}")
     print(f"Multiply-adds: {multiply_adds / 1e9:.3g} G (FLOPs: {2 * multiply_adds / 1e9:.3g} G)")
 

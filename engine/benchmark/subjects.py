@@ -369,6 +369,7 @@ def _dataset(config: "Config") -> tuple["Dataset", str]:
     if Path(config.data.file).exists():
         return build.build_dataset(config), config.data.file
     rng = np.random.default_rng(config.train.seed)
+    config.model.num_classes = config.model.num_classes or 10
     side = build.side(config)
     count = max(50_000 * SIDE**2 // side**2, config.data.batch_size)  # as many bytes as CIFAR-10 has
     images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ import paddle
 import data
 import models
 from common.words import counted
-from data import Augmentation, DataError, Dataset
+from data import Augmentation, DataError, Dataset, folder
 from data.download import download
 from data.folder import MOST, FolderError
 from data.mixing import Mixing
@@ -48,18 +48,48 @@ def build_dataset(
     if config.data.download and not Path(file).exists():
         download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
     try:
-        dataset = data.load(file, name, config.data.holdout, kept_at, val_only, classes, on_disk=on_disk)
+        dataset = data.load(
+            file,
+            name,
+            config.data.holdout,
+            kept_at,
+            val_only,
+            classes,
+            holdout_split=config.data.holdout_split,
+            on_disk=on_disk,
+        )
     except FolderError as error:
         raise _with_list(error) from error
+    config.model.num_classes = config.model.num_classes or len(dataset.classes)
     if len(dataset.classes) != config.model.num_classes:
         raise UserError(
             f"model.num_classes: {config.model.num_classes}, but {file} has {len(dataset.classes)} "
-            f"classes: set model.num_classes={len(dataset.classes)}",
+            f"classes: set model.num_classes={len(dataset.classes)}, or 0 to count them",
             key="model.num_classes",
             value=config.model.num_classes,
             place=file,
         )
     return dataset
+
+
+def count_classes(config: Config) -> int:
+    """Return the config's number of classes, counted in the data if it says 0.
+
+    Raises:
+        DataError: the data is missing or not in order.
+    """
+    if config.model.num_classes:
+        return config.model.num_classes
+    name, file = config.data.name, config.data.file
+    if not Path(file).exists():
+        raise UserError(
+            f"model.num_classes: 0, which counts the classes in the data, but {file} (data.file) is not there: give "
+            "the path of the data, or the number of classes",
+            key="model.num_classes",
+            value=0,
+            place=file,
+        )
+    return folder.count_classes(file) if name == data.FOLDER else len(data.load(file, name).classes)
 
 
 def _with_list(error: FolderError) -> DataError:
@@ -156,7 +186,7 @@ def build_model(config: Config) -> models.RegionViT:
     """Return the config's model, newly initialized."""
     return models.build_model(
         config.model.name,
-        num_classes=config.model.num_classes,
+        num_classes=count_classes(config),
         padding_mask=config.model.padding_mask,
         drop_rate=config.model.drop_rate,
         attn_drop_rate=config.model.attn_drop_rate,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from data import ARCHIVES, FOLDER
+from data import ARCHIVES, FOLDER, RANDOM, STRATIFIED
 from engine.system.precision import DTYPES, LEVELS
 from models import VARIANTS
 from models.windows import PADDING_MASKS
@@ -42,7 +42,7 @@ def option(
 @dataclass(kw_only=True)
 class ModelConfig:
     name: str = option("which RegionViT variant", choices=tuple(VARIANTS))
-    num_classes: int = option("number of classes; must match the data", low=2, below=100_000)
+    num_classes: int = option("number of classes; must match the data; 0: counted in the data", 0, low=0, below=100_000)
     padding_mask: str = option(
         "`reference`: as in the notebook and the official code; `exact`: masks padding everywhere",
         "reference",
@@ -109,6 +109,12 @@ class DataConfig:
     cutmix: float = option("alpha of CutMix's Beta distribution; 0: no CutMix", 0.0, low=0, below=1000)
     holdout: int = option(
         "validate on this many pictures held out of the training set, instead of on the test set", 0, low=0, below=2**31
+    )
+    # The default is what runs did before there was a choice, and so what their configs mean.
+    holdout_split: str = option(
+        "how `data.holdout` chooses: `stratified`: the same share of each class; `random`: regardless of classes",
+        RANDOM,
+        choices=(STRATIFIED, RANDOM),
     )
 
 

@@ -187,6 +187,9 @@ def load(weights: str | Path, config: Config) -> Trained:
     if program.is_export(path):
         return _load_export(path, config)
     device = select_device(config.device)
+    if not config.model.num_classes:
+        head = pdparams.first_names(pdparams.read(path), path).get("head.bias", np.empty(0))
+        config.model.num_classes = len(head)
     model = build.build_model(config)
     digest = sha256sum(path) if path.is_file() else ""
     pdparams.load_weights(model, path)
@@ -205,6 +208,7 @@ def load(weights: str | Path, config: Config) -> Trained:
 
 def _load_export(weights: Path, config: Config) -> Trained:
     description = program.describe(weights)
+    config.model.num_classes = config.model.num_classes or description["num_classes"]
     for key, wanted, exported in (
         ("model.name", config.model.name, description["model"]),
         ("model.num_classes", config.model.num_classes, description["num_classes"]),

@@ -1,5 +1,6 @@
 """Resuming a run: restore its state from the newest checkpoint, and refuse changes that affect its results."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from engine.config.options import Config, options
 from engine.errors import UserError
 from engine.output.checkpoints import Checkpoints
 from engine.system import processes
+from engine.system.environment import LIBRARIES
 from engine.training.state import State, follow_new_cosine, restore
 from engine.weights.pdparams import load
+
+HOLDOUT_SPLIT = "data.holdout_split"
 
 
 def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> tuple[list[str], Any]:
@@ -39,6 +43,36 @@ def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> t
     return [*warnings, done], saved["records"]
 
 
+def changed_libraries(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
+    """Return warnings about libraries of other versions than those the run was last on.
+
+    Args:
+        before: the environments of the run so far, as `read_environments` returns them.
+        now: the present one.
+    """
+    last = before[-1] if before else {}
+    return [
+        f"{name} {now[name]}, but the run was on {name} {last[name]} until now: its numbers may differ from those of a "
+        "run without this change"
+        for name in LIBRARIES
+        if last.get(name, now[name]) != now[name]  # older runs do not note all of them
+    ]
+
+
+def keep_split(output: Path, config: Config) -> list[str]:
+    """Let the run validate on the pictures that it was started with, whatever its config says now.
+
+    Runs older than `data.holdout_split` were split as its default says, and a config on a shipped one says otherwise.
+    Returns a warning if that changes what is held out.
+    """
+    about = Checkpoints(output).read_about()
+    split = about["config"].get(HOLDOUT_SPLIT, options()[HOLDOUT_SPLIT].default) if about else config.data.holdout_split
+    if split == config.data.holdout_split:
+        return []
+    config.data.holdout_split = split
+    return [f"{HOLDOUT_SPLIT}: {split} is kept, as the run was started with it"] if config.data.holdout else []
+
+
 def refuse_other_config_early(output: Path, config: Config, extending: bool) -> None:
     """Compare the config with that of the newest readable checkpoint, without reading any weights.
 
@@ -53,7 +87,8 @@ def _refuse_other_config(saved: dict, now: dict, extending: bool) -> None:
     known = options()
     for key, value in now.items():
         before = saved.get(key, known[key].default)  # a run older than the option behaved as its default
-        if before == value or known[key].metadata["free"]:
+        not_counted_yet = key == "model.num_classes" and value == 0
+        if before == value or known[key].metadata["free"] or not_counted_yet:
             continue
         if key == "train.epochs" and value > before:
             if extending:

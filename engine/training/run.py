@@ -12,7 +12,7 @@ from engine.config.load import flatten
 from engine.config.options import Config
 from engine.errors import Stopped, UserError
 from engine.output.checkpoints import Checkpoints
-from engine.output.folder import Output
+from engine.output.folder import Output, read_environments
 from engine.output.log import NoRecords, Records
 from engine.system import processes
 from engine.system.device import describe_device, make_deterministic, select_device
@@ -39,8 +39,10 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
         Stopped: a signal came; the run is saved.
     """
     output, writes = Output(config.output_dir), processes.rank() == 0
+    warnings: list[str] = []
     if resuming:
         output.check_resumable()
+        warnings += resume.keep_split(output.folder, config)
         resume.refuse_other_config_early(output.folder, config, extending)  # reading the data can take minutes
     else:
         output.check(overwrite)
@@ -60,12 +62,14 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
+            environments = read_environments(output.folder) if resuming else []
             provenance = output.describe(config, device, parts.dataset, parts.origin)
+            warnings += [*resume.changed_libraries(environments, provenance), *parts.dataset.notes]
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         for note in (*_introduction(config, device, parts), *notes):
             records.info(note)
-        if lock and lock.warning:
-            records.warn(lock.warning)
+        for warning in warnings + ([lock.warning] if lock and lock.warning else []):
+            records.warn(warning)
         if not resuming:
             save_to_resume(parts.state, checkpoints, records)  # if that fails, better now than after an epoch
         command = f"python train.py --resume {shlex.quote(str(output.folder))}{' --extend' * extending}"

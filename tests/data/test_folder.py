@@ -14,6 +14,7 @@ import warnings
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -43,6 +44,7 @@ from tests.support.runs import (
 )
 
 CLASSES = sorted(archives.CLASSES)
+FOLDER = ROOT / "configs" / "micro_folder.yaml"
 OF_A_FOLDER = ("data.name=folder", "data.side=32")
 
 
@@ -458,6 +460,27 @@ def test_options_that_do_not_go_together_are_refused(whole, overrides, parts):
     assert all(part in str(caught.value) for part in parts)
 
 
+@pytest.mark.parametrize("name", ["folder", "cifar10"])
+def test_classes_are_counted_unless_the_config_says_how_many(name, folder, tmp_path):
+    shutil.rmtree(folder / "train" / "cat")
+    shutil.rmtree(folder / "val" / "cat")
+    file, count = (folder, 9) if name == "folder" else (archives.of("cifar10", tmp_path), 10)
+    settings = [f"data.file={file}", f"data.name={name}", "data.image_size=32"]
+    config = load_config(FOLDER, settings)
+    with paddle.LazyGuard():
+        assert build.build_model(config).num_classes == count
+    assert len(build.build_dataset(config).classes) == config.model.num_classes == count
+    with refuses(UserError, key="model.num_classes", value=7, place=file):
+        build.build_dataset(load_config(FOLDER, [*settings, "model.num_classes=7"]))
+    with refuses(UserError, key="model.num_classes", value=0, place="nowhere"):
+        build.build_model(load_config(FOLDER, [*settings, "data.file=nowhere"]))
+
+
+def test_weights_under_a_config_that_counts_say_how_many_classes_they_have(trained):
+    config = load_config(FOLDER, ["data.file=nowhere", "device=cpu"])
+    assert trained_models.load(trained["folder"] / "best_model.pdparams", config).config.model.num_classes == 10
+
+
 @pytest.mark.parametrize(
     ("overrides", "side"),
     [
@@ -493,7 +516,7 @@ def trained(nano, twins, tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch, blank_figures():
         for name, file, overrides in (("archive", twins[0], ()), ("folder", twins[1], OF_A_FOLDER)):
-            train(patch, file, place / name, *overrides)
+            train(patch, file, place / name, *overrides, "model.num_classes=0")
     return {name: place / name for name in ("archive", "folder")}
 
 
@@ -512,6 +535,8 @@ def test_the_run_records_its_data(trained, twins):
         "official": False,
         "classes": CLASSES,
     }
+    assert load_config(trained["folder"] / CONFIG).model.num_classes == 10  # counted
+    assert "WARNING" not in (trained["folder"] / "train.log").read_text()
     assert "20 to validate on (validation set)" in (trained["folder"] / "train.log").read_text()
     assert "archive" not in (trained["folder"] / "train.log").read_text()
 
@@ -523,7 +548,7 @@ def stopped_once(nano, twins, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, blank_figures():
         send_signal_in(patch, 3, signal.SIGTERM)
         with pytest.raises(SystemExit):
-            train(patch, twins[1], output, *OF_A_FOLDER)
+            train(patch, twins[1], output, *OF_A_FOLDER, "model.num_classes=0")
     return output
 
 

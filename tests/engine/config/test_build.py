@@ -50,11 +50,11 @@ def test_batches_are_mixed_as_the_config_says():
 def test_the_loaders_get_the_configs_values(tmp_path):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=50, test=9))
     values = ["data.pipeline=host", "data.batch_size=7", "data.num_workers=3", "data.image_size=40"]
-    values += ["train.seed=5", "data.holdout=8"]
+    values += ["train.seed=5", "data.holdout=10"]
     config = load_config(MICRO, [f"data.file={archive}", *values])
     dataset = build.build_dataset(config)
     train, val = build.build_train_loader(config, dataset), build.build_val_loader(config, dataset)
-    assert (len(dataset.train), len(dataset.val)) == (42, 8)
+    assert (len(dataset.train), len(dataset.val)) == (40, 10)
     assert train.batch_sampler.batch_size == val.batch_sampler.batch_size == 7
     assert train.num_workers == val.num_workers == 3
     assert train.dataset.seed == train.batch_sampler.seed == 5

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from multiprocessing import connection
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 
 import data
 import train as train_script
+from data import streams
 from data.host import TrainingPictures
 from engine import filenames
 from engine.config import build
@@ -26,6 +28,7 @@ from engine.config.options import free_keys
 from engine.errors import UserError
 from engine.output import log as records
 from engine.output.checkpoints import Checkpoints
+from engine.system.environment import environment
 from engine.system.precision import MixedPrecision
 from engine.training import resume as resuming, run, trainer
 from engine.training.parts import build_state
@@ -240,8 +243,14 @@ def test_a_resumed_run_says_how_where_and_how_long(stopped_at, stopped, monkeypa
         state = original(file)
         return {**state, "seconds": state["seconds"] + 6000} if "seconds" in state else state
 
+    environment = json.loads((output / "environment.json").read_text())
+    (output / "environment.json").write_text(json.dumps({**environment, "opencv": "4.0.0"}))
     monkeypatch.setattr(pdparams, "load", as_if_slow)
     resume(monkeypatch, output)
+    warnings = [line for line in (output / "train.log").read_text().splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert f"opencv {cv2.__version__}, but" in warnings[0]
+    assert "opencv 4.0.0" in warnings[0]
     log = (output / "train.log").read_text()
     command = f"python train.py --resume {stopped_at(3)}\n"
     assert f"Stopped by SIGTERM at step 4. Resume with: {command}" in (stopped_at(3) / "train.log").read_text()
@@ -357,6 +366,7 @@ OTHER = {
     "model.padding_mask": "exact",
     "data.name": "cifar100",
     "data.pipeline": "host",
+    "data.holdout_split": "random",
     "loss.label_smoothing": 0.2,
     "optimizer.name": "AdamW",
     "amp.level": "O1",
@@ -388,6 +398,47 @@ def test_options_that_affect_results_may_not_change(key, whole):
     config = changed(whole(), **{key: other_value(key, before)})
     with refuses(UserError, key=key, value=flatten(config)[key]):
         resuming.refuse_other_config_early(whole(), config, extending=False)
+
+
+def test_a_resumed_run_keeps_the_pictures_that_it_was_validated_on(whole, monkeypatch):
+    """A run older than the choice, under a config that chooses; and one that has chosen."""
+    about = Checkpoints(whole()).read_about()
+    of_older = {key: value for key, value in about["config"].items() if key != "data.holdout_split"}
+    for saved, now, kept in (
+        (of_older, "stratified", "random"),
+        ({**of_older, "data.holdout_split": "stratified"}, "random", "stratified"),
+        (of_older, "random", "random"),
+    ):
+        monkeypatch.setattr(Checkpoints, "read_about", lambda self, saved=saved: {**about, "config": saved})
+        for holdout in (0, 30):
+            config = changed(whole(), data__holdout=holdout, data__holdout_split=now)
+            notes = resuming.keep_split(whole(), config)
+            assert config.data.holdout_split == kept
+            assert len(notes) == (kept != now and holdout > 0)
+
+
+def test_a_config_older_than_the_choice_means_the_split_of_that_time(whole, tmp_path, archive):
+    old = tmp_path / "config.yaml"
+    lines = (whole() / "config.yaml").read_text().splitlines()
+    old.write_text("\n".join(line for line in lines if "holdout_split" not in line))
+    val = build.build_dataset(load_config(old, ["data.holdout=30"])).val
+    rows = streams.holdout_order(100)[:30]
+    np.testing.assert_array_equal(val.images, data.load(archive).train.images[np.sort(rows)])
+
+
+def test_classes_that_are_not_counted_yet_do_not_hinder_a_resume(whole):
+    resuming.refuse_other_config_early(whole(), changed(whole(), model__num_classes=0), extending=False)
+
+
+@pytest.mark.parametrize("name", ["paddle", "numpy", "opencv", "pillow", "python"])
+def test_a_library_of_another_version_is_named_with_both_versions(name):
+    now = environment("cpu")
+    assert resuming.changed_libraries([], now) == []
+    assert resuming.changed_libraries([{**now, name: "0.1"}, now], now) == []
+    (warning,) = resuming.changed_libraries([now, {**now, name: "0.1"}], now)
+    assert all(word in warning for word in (name, "0.1", now[name]))
+    older = {key: value for key, value in now.items() if key not in ("opencv", "pillow")}
+    assert resuming.changed_libraries([older], now) == []
 
 
 def test_fewer_epochs_are_refused_even_with_extend(whole):

@@ -311,11 +311,14 @@ def test_a_folder_that_holds_a_run_is_refused_without_overwrite(trained, archive
 
 
 def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
-    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.holdout=30", "data.batch_size=35")
-    assert "30 to validate on (held-out training pictures)" in (tmp_path / "run" / "train.log").read_text()
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.holdout=5", "data.holdout_split=random")
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "5 to validate on (held-out training pictures)" in log
+    (warning,) = (line for line in log.splitlines() if "WARNING" in line)  # 10 classes cannot all be in 5 pictures
+    assert "data.holdout_split=stratified" in warning
     script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams")
     report = json.loads((tmp_path / "run" / "eval.json").read_text())
-    assert (report["images"], report["split"]) == (30, "held-out training pictures")
+    assert (report["images"], report["split"]) == (5, "held-out training pictures")
 
 
 @pytest.mark.parametrize(
