@@ -1,8 +1,9 @@
 """Classify pictures with a trained model: one line per picture, with its five likeliest classes.
 
-PICTURE is a JPEG or PNG of any size and mode, a folder (its pictures, in the order of their names), or val:N
-(validation picture N of the config's data, counted from 0). A picture is first brought into the form of the data set
-(its middle square, reduced by area to 32 x 32, or to data.side for a folder), then prepared as in evaluation.
+PICTURE is a JPEG, PNG, WebP, BMP or GIF of any size and mode, a folder (its pictures, in the order of their names; what
+else is there is named on stderr), or val:N (validation picture N of the config's data, counted from 0). A picture is
+first brought into the form of the data set (its middle square, reduced by area to 32 x 32, or to data.side for a
+folder), then prepared as in evaluation.
 
 exit status: 0: all pictures were read; 1: some could not be read, each is named on stderr; 2: the weights, the config
 or the arguments cannot be used.

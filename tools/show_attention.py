@@ -11,7 +11,7 @@ from engine.cli import Parser, run
 def main() -> None:
     parser = Parser(__doc__, "python tools/show_attention.py --weights output/tiny_cifar10/best_model.pdparams val:7")
     parser.add_argument(
-        "picture", metavar="PICTURE", help="a JPEG or PNG file, or val:N for validation picture N of the config's data"
+        "picture", metavar="PICTURE", help="a picture file, or val:N for validation picture N of the config's data"
     )
     parser.add_weights()
     parser.add_config()

@@ -80,7 +80,7 @@ class Trained:
         """Return a picture in the form of the data set's: uint8 [side, side, 3].
 
         Args:
-            name: a JPEG or PNG file, or "val:N" for validation picture N of the config's data, counted from 0. If a
+            name: a picture file, or "val:N" for validation picture N of the config's data, counted from 0. If a
                 file has such a name, it is the file.
 
         Raises:
