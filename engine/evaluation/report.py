@@ -15,6 +15,7 @@ from data import FOLDER
 from engine.config.load import dump_config
 from engine.config.options import Config
 from engine.figures.curves import as_png, draw_curves
+from engine.figures.predictions import LARGE
 from engine.history import Point
 from engine.output.folder import read_environments
 from engine.system.environment import PROJECT
@@ -36,6 +37,8 @@ WHY_WORSE = (
 COLOURS = {"train": "#D55E00", "val": "#0072B2"}  # of Okabe and Ito; the notebook's cyan is hard to see on white
 DPI = 144  # of the figures
 LETTERS = 72  # CSS pixels per inch at which letters of 9 points are still readable; a wider figure scrolls
+SMALL_LETTERS = 108  # the same for figures that name many classes, in letters of 6 points
+NAMES_CLASSES = ("class_quality", "confusion_matrix")
 WIDEST = 106  # CSS pixels per inch at the most
 
 
@@ -66,6 +69,7 @@ def page(
         curves: the learning curves, none if the history is not known.
         trained_in: the folder of the weights.
     """
+    dense = NAMES_CLASSES if len(measured["classes"]) > LARGE else ()
     return _template().render(
         measured=measured,
         name=config.model.name,
@@ -74,7 +78,10 @@ def page(
         about_loss=_about_loss(measured),
         about_curves=WHY_WORSE,
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
-        figures={name: (TITLES[name], _shown(png, narrow.get(name))) for name, png in pngs.items()},
+        figures={
+            name: (TITLES[name], _shown(png, narrow.get(name), SMALL_LETTERS if name in dense else LETTERS))
+            for name, png in pngs.items()
+        },
         curves=[_shown(png) for png in curves],
         evaluated_with=_known({key.replace("archive", "data"): x for key, x in measured["provenance"].items()}),
         trained_with=[_known(facts) for facts in read_environments(trained_in)],
@@ -137,11 +144,11 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if not (own and key.endswith("official"))}
 
 
-def _shown(png: bytes, narrow: bytes | None = None) -> Shown:
+def _shown(png: bytes, narrow: bytes | None = None, letters: int = LETTERS) -> Shown:
     return Shown(
         _embedded(png),
         _embedded(narrow) if narrow else "",
-        round(_inches(narrow or png) * LETTERS),
+        round(_inches(narrow or png) * letters),
         round(_inches(png) * WIDEST),
     )
 
