@@ -74,7 +74,7 @@ def sample(
         box=_boxes(rng, n, height, width, augmentation.crop),
         order=rng.permuted(np.tile(np.arange(3), (n, 1)), axis=1),
         factor=factor.astype(np.float32),
-        flip=rng.random(n) < 0.5,
+        flip=rng.random(n) < augmentation.flip,
         angle=rng.uniform(-rotation, rotation, n).astype(np.float32),
     )
 

@@ -17,6 +17,7 @@ class Augmentation:
     crop: float = 0.6  # smallest share of a picture's area that a crop keeps
     jitter: float = 0.2  # of brightness, contrast and saturation
     rotation: float = 20.0  # degrees to either side
+    flip: float = 0.5  # probability of a mirror image
     randaugment: int = 0  # operations per picture
     magnitude: float = 9.0  # of these operations, 0 to 10
     erasing: float = 0.0  # probability per picture

@@ -24,7 +24,7 @@ def training_transform(image_size: int, augmentation: Augmentation = AS_THE_NOTE
         [
             T.RandomResizedCrop(image_size, scale=(augmentation.crop, 1.0)),
             T.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter),
-            T.RandomHorizontalFlip(0.5),
+            T.RandomHorizontalFlip(augmentation.flip),
             T.RandomRotation(augmentation.rotation),
             normalise,
         ]

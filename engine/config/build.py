@@ -148,6 +148,7 @@ def build_augmentation(config: Config) -> Augmentation:
         crop=config.data.crop,
         jitter=config.data.jitter,
         rotation=config.data.rotation,
+        flip=config.data.flip,
         randaugment=config.data.randaugment,
         magnitude=config.data.randaugment_magnitude,
         erasing=config.data.random_erasing,

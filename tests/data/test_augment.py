@@ -220,6 +220,46 @@ def test_neutral_parameters_leave_a_picture_of_the_right_size_as_it_is(applier):
     np.testing.assert_array_equal(apply(applier, images, neutral(), 32), images)
 
 
+@pytest.mark.parametrize("size", [32, 40])
+@pytest.mark.parametrize(("pipeline", "on_device"), [("host", False), ("fast", False), ("fast", True)])
+def test_with_every_part_off_training_sees_a_picture_as_validation_does(pipeline, on_device, size):
+    off = data.Augmentation(crop=1, jitter=0, rotation=0, flip=0)
+    train = loader(pipeline=pipeline, on_device=on_device, size=size, augmentation=off, batch_size=20)
+    val = data.build_eval_loader(split(), batch_size=20, image_size=size, num_workers=0, pipeline=pipeline)
+    images, _ = batches(train, 3)
+    order = [index for batch in train.batch_sampler for _, index in batch]
+    expected = unnormalise(np.concatenate([x.numpy() for x, _ in val]))[order]
+    distance = np.abs(unnormalise(images).astype(int) - expected)
+    assert distance.max() <= (0 if size == 32 or pipeline == "host" else 1)
+
+
+def test_each_part_can_be_switched_off_alone():
+    def drawn(**strength):
+        return augment.sample(np.random.default_rng(0), 200, augmentation=data.Augmentation(**strength))
+
+    assert (drawn(crop=1).box == [0, 0, 32, 32]).all()
+    assert (drawn(jitter=0).factor == 1).all()
+    assert (drawn(rotation=0).angle == 0).all()
+    assert not drawn(flip=0).flip.any()
+    assert drawn(flip=1).flip.all()
+
+
+def test_the_probability_of_a_flip_changes_nothing_else_that_is_drawn():
+    few, often = (
+        augment.sample(np.random.default_rng(0), DRAWS, augmentation=data.Augmentation(flip=flip)) for flip in (0.1, 0.5)
+    )
+    assert few.flip.mean() == pytest.approx(0.1, abs=0.01)
+    assert not (few.flip & ~often.flip).any()
+    for name in ("box", "order", "factor", "angle"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(often, name))
+
+
+def test_the_factor_of_saturation_lies_where_the_options_page_says(sampled):
+    low, high = sampled.factor.min(axis=0), sampled.factor.max(axis=0)
+    assert low == pytest.approx([0.8, 0.8, 0], abs=0.01)
+    assert high == pytest.approx([1.2, 1.2, 2.2], abs=0.02)
+
+
 @pytest.mark.parametrize("applier", APPLIERS)
 def test_pixels_that_rotation_uncovers_are_black_whatever_contrast_does(applier):
     params = extreme("rotation to the left")

@@ -90,19 +90,21 @@ def test_the_fast_loaders_get_the_configs_values(tmp_path):
 @pytest.mark.parametrize("pipeline", ["host", "fast"])
 def test_the_augmentation_is_as_strong_as_the_config_says(tmp_path, pipeline):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))
-    values = ["data.crop=0.9", "data.jitter=0", "data.rotation=0", "data.batch_size=4", f"data.pipeline={pipeline}"]
+    values = ["data.crop=0.9", "data.jitter=0", "data.rotation=0", "data.flip=0.9", "data.batch_size=4", f"data.pipeline={pipeline}"]
     config = load_config(MICRO, [f"data.file={archive}", *values])
     loader = build.build_train_loader(config, build.build_dataset(config))
     if pipeline == "host":
-        crop, jitter, _, rotation = loader.dataset.transform.transforms[:-1]
+        crop, jitter, flip, rotation = loader.dataset.transform.transforms[:-1]
         assert crop.scale == (0.9, 1.0)
         assert (jitter.brightness, jitter.contrast, jitter.saturation) == (0, 0, 0)
         assert tuple(rotation.degrees) == (0, 0)
+        assert flip.prob == 0.9
     else:
         params = loader.dataset.params(0)
         assert (params.box[:, 2] * params.box[:, 3]).min() >= 0.85 * 32 * 32
         np.testing.assert_array_equal(params.factor, 1)
         np.testing.assert_array_equal(params.angle, 0)
+        assert params.flip.mean() > 0.7
 
 
 @pytest.mark.parametrize("pipeline", ["host", "fast"])

@@ -68,6 +68,7 @@ def test_tiny_is_the_notebooks_recipe():
         "data.crop": 0.6,
         "data.jitter": 0.2,
         "data.rotation": 20.0,
+        "data.flip": 0.5,
         "data.randaugment": 0,
         "data.randaugment_magnitude": 9.0,
         "data.random_erasing": 0.0,
