@@ -9,3 +9,4 @@ import common  # noqa: F401  (before Paddle)
 from engine.system import tuning
 
 tuning.before_paddle()
+tuning.silence_fonts()

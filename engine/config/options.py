@@ -92,12 +92,11 @@ class DataConfig:
         free=True,
     )
     image_size: int = option("side in pixels to which pictures are resized", low=32, below=4097)
-    crop: float = option(
-        "random crops keep at least this share of a picture's area; 1: no crop", 0.6, above=0, high=1
-    )
+    crop: float = option("random crops keep at least this share of a picture's area; 1: no crop", 0.6, above=0, high=1)
     jitter: float = option(
         "strength of random changes of brightness, contrast and saturation: at 0.2 their factors lie between 0.8 and "
-        "1.2, but that of saturation, which the notebook's transform draws twice, between 0 and 2.2 (with any other strength s between 0 and 2 + s); 0: none",
+        "1.2, but that of saturation, which the notebook's transform draws twice, between 0 and 2.2 "
+        "(with any other strength s between 0 and 2 + s); 0: none",
         0.2,
         low=0,
         below=1,

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -17,8 +16,6 @@ from matplotlib.figure import Figure
 from engine import filenames
 from engine.history import Point, last_of_each_epoch
 from engine.system import atomic
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # silences a note about fonts at its first start
 
 CURVES = {"loss": "CE Loss", "top1": "Accuracy"}
 COLOURS = {"train": "red", "val": "cyan"}
@@ -63,7 +60,7 @@ def draw_curves(
                 [getattr(point, quantity) for point in shown],
                 color=colour,
                 linewidth=1 if split == "train" else 2,
-                marker="o" if split == "val" else None,
+                marker="o" if split == "val" or len(shown) == 1 else None,  # one point makes no line
                 markersize=4,
                 label=NAMES[split],
             )

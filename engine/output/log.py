@@ -80,6 +80,13 @@ class Records:
         with self._warning_of(filenames.HISTORY):
             self._history.append(point)
         self._dashboard.point(point)
+        self.mention_cut()
+
+    def mention_cut(self) -> None:
+        """Say once if the dashboard's file does not continue as an open VisualDL has read it."""
+        if self._dashboard.cut:
+            self._dashboard.cut = False
+            self.info("The dashboard's file was cut back: if VisualDL is open, restart it, or points are missing there")
 
     def curves(self) -> None:
         """Draw the history as learning curves."""
@@ -112,7 +119,7 @@ class NoRecords:
     def position(self) -> dict[str, Any]:
         return {}
 
-    info = warn = step = point = curves = picture = histograms = _nothing
+    info = warn = step = point = curves = picture = histograms = mention_cut = _nothing
 
 
 def _cut(file: Path, length: int) -> None:

@@ -1,6 +1,7 @@
 """Settings that make Paddle fast on a CPU: environment variables, threads, and malloc."""
 
 import ctypes
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -17,6 +18,12 @@ def before_paddle() -> None:
     warnings.filterwarnings("ignore", message="No ccache found")
     if "AuthenticAMD" in cpu_info():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise MKL in the wheel takes a slow path on AMD
+
+
+def silence_fonts() -> None:
+    """Silence what matplotlib says on import, in its first start on a machine, while it lists the fonts."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib.font_manager").addFilter(lambda record: "font cache" not in record.getMessage())
 
 
 def user_environ() -> dict[str, str]:

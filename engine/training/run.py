@@ -68,6 +68,7 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         for note in (*_introduction(config, device, parts), *notes):
             records.info(note)
+        records.mention_cut()
         for warning in warnings + ([lock.warning] if lock and lock.warning else []):
             records.warn(warning)
         if not resuming:

@@ -23,7 +23,7 @@ from engine.system.device import gpu_memory
 from engine.system.seeds import seed_step
 from engine.system.signals import Stop
 from engine.system.terminal import has_progress_bar
-from engine.training.clock import Clock
+from engine.training.clock import Clock, Cost, FirstSteps
 from engine.training.ema import averaged
 from engine.training.parts import Parts
 from engine.training.state import State, is_finite, progress, save, weights_and_optimizer
@@ -31,6 +31,11 @@ from engine.training.step import Batch, gradient_norm, train_step
 from engine.weights.pdparams import CheckpointError
 
 DIVERGED = "diverged_"
+MICRO = "regionvit_micro_32"
+DAY = 24 * 60 * 60  # seconds; a run that takes longer is worth a warning
+LINES = 10  # the least number of times that a progress bar shows new figures in an epoch
+# Without tqdm's own estimate, which is that of the epoch: the figures have that of the run.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
 class Diverged(UserError):
@@ -51,7 +56,7 @@ class Trainer:
 
     Args:
         parts: model, data, loss and state; each process validates on its share of `parts.dataset.val`.
-        config: only `config.train` and `config.records` are used.
+        config: only `config.train` and `config.records` are used, and the names of model and data for a warning.
         records: takes log lines, points of the history and figures.
         checkpoints: takes the states to resume from, and knows the run's folder, where weights go.
         stop: raises `Stopped` between steps if a signal came.
@@ -62,6 +67,8 @@ class Trainer:
     ):
         self.parts, self.state, self.settings = parts, parts.state, config.train
         self.histogram_interval = config.records.histograms
+        self.model_name, self.data_name = config.model.name, config.data.name
+        self.first_steps = FirstSteps()
         self.records, self.checkpoints, self.stop = records, checkpoints, stop
 
     def fit(self) -> None:
@@ -92,37 +99,46 @@ class Trainer:
         processes.wait()
 
     def train_one_epoch(self) -> None:
-        """Train on what is left of the epoch. Between two log points nothing is read back from the device.
+        """Train on what is left of the epoch.
 
-        A step takes `train.accumulate` batches. Batches at the end of the epoch that do not fill a step are dropped.
+        Between two log points nothing is read back from the device, except for a progress bar and after the run's
+        first steps. A step takes `train.accumulate` batches; those at the end of the epoch that do not fill a step are
+        dropped.
         """
         state, settings, loader, mixing = self.state, self.settings, self.parts.train_loader, self.parts.mixing
         epoch, rank, clock = state.epoch + 1, processes.rank(), Clock()
         loader.batch_sampler.set_epoch(state.epoch, start=state.iteration * settings.accumulate)
         state.model.train()
-        bar = tqdm(
-            _grouped(loader, settings.accumulate),
+        with tqdm(
             desc=f"epoch {epoch}/{settings.epochs}",
             initial=state.iteration,
             total=self.parts.steps,
             leave=False,
             disable=not has_progress_bar(),
-        )
-        for batches in bar:
-            clock.batch_is_here()
-            rate = state.optimizer.get_lr()
-            seed_step(settings.seed, state.step, rank)
-            if mixing:
-                batches = [mixing(*batch, settings.seed, state.step, rank, i) for i, batch in enumerate(batches)]
-            loss, logits, labels = train_step(state, batches, self.parts.criterion)
-            state.meter.update(loss, logits, labels)
-            logged = state.iteration % settings.log_interval == 0 or state.iteration == self.parts.steps - 1
-            state.iteration, state.step = state.iteration + 1, state.step + 1
-            clock.step_is_done(len(labels) * processes.size())
-            if logged:
-                self._log_step(rate, clock, bar)
-                clock.restart()
-            self._after_step(logged)
+            bar_format=BAR,
+        ) as bar:
+            for batches in _grouped(loader, settings.accumulate):
+                clock.batch_is_here()
+                rate = state.optimizer.get_lr()
+                seed_step(settings.seed, state.step, rank)
+                if mixing:
+                    batches = [mixing(*batch, settings.seed, state.step, rank, i) for i, batch in enumerate(batches)]
+                loss, logits, labels = train_step(state, batches, self.parts.criterion)
+                state.meter.update(loss, logits, labels)
+                logged = state.iteration % settings.log_interval == 0 or state.iteration == self.parts.steps - 1
+                state.iteration, state.step = state.iteration + 1, state.step + 1
+                clock.step_is_done(len(labels) * processes.size())
+                bar.update()
+                if logged:
+                    self._log_step(rate, clock, bar)
+                    clock.restart()
+                elif self._bar_is_due(bar):
+                    self._show(bar, state.meter.read(), clock.read())
+                if self.first_steps.are_going_on():
+                    loss.item()  # waits for the device
+                    self.first_steps.step_is_done()
+                    self._warn_of_days()
+                self._after_step(logged)
 
     def validate(self) -> Evaluation:
         """Measure on the validation pictures the weights that are kept: the moving average, if there is one."""
@@ -135,7 +151,7 @@ class Trainer:
 
     def finish_epoch(self, result: Evaluation) -> None:
         """Count the epoch as done, record its validation, and save its weights if they are the best so far."""
-        state, epochs = self.state, self.settings.epochs
+        state, epochs, trained = self.state, self.settings.epochs, self.state.meter.read()
         state.epoch, state.iteration, state.meter = state.epoch + 1, 0, Meter(state.model.num_classes)
         epoch, rate = state.epoch, state.optimizer.get_lr()
         numbers = (state.step, epoch, "val", rate, result.loss, result.top1, result.ips)
@@ -146,7 +162,7 @@ class Trainer:
         self.records.info(
             f"[Eval][Epoch {epoch}/{epochs}] lr: {rate:.3e}, loss: {result.loss:.5f}, "
             f"cross_entropy: {result.cross_entropy:.5f}, top1: {result.top1:.5f}, "
-            f"ips: {result.ips:.1f} samples/s, best top1: {state.best['top1']:.5f} "
+            f"train_loss: {trained['loss']:.5f}, ips: {result.ips:.1f} samples/s, best top1: {state.best['top1']:.5f} "
             f"(epoch {state.best['epoch']}{', new best' if is_best else ''})"
         )
         self.records.curves()
@@ -175,8 +191,7 @@ class Trainer:
         norm = gradient_norm(state.model)
         counted = state.meter.read()
         loss, top1, cost = counted["last_loss"], counted["top1"], clock.read()
-        left = datetime.timedelta(seconds=int(cost.batch * ((epochs - state.epoch) * steps - state.iteration)))
-        bar.set_postfix(loss=f"{loss:.3f}", top1=f"{top1:.3f}", ips=f"{cost.ips:.0f}", eta=str(left))
+        left = self._show(bar, counted, cost)
         self.records.point(
             Point(step, epoch, "train", rate, loss, top1, cost.ips, cost.reader, norm.item(), gpu_memory())
         )
@@ -190,6 +205,37 @@ class Trainer:
         every = self.histogram_interval
         if state.iteration == steps and every and epoch % every == 0:
             self.records.histograms(state.model, state.step)
+
+    def _bar_is_due(self, bar: Any) -> bool:
+        """Return whether the progress bar shows new figures between two log points; with several processes never."""
+        every = max(1, min(self.settings.log_interval, self.parts.steps // LINES))
+        return not bar.disable and processes.size() == 1 and self.state.iteration % every == 0
+
+    def _show(self, bar: Any, counted: dict, cost: Cost) -> datetime.timedelta:
+        """Show figures beside the progress bar; return the time that is left of the run."""
+        left = datetime.timedelta(seconds=int(cost.batch * self._steps_left()))
+        loss, top1 = counted["last_loss"], counted["top1"]
+        bar.set_postfix(loss=f"{loss:.3f}", top1=f"{top1:.3f}", ips=f"{cost.ips:.0f}", eta=str(left))
+        return left
+
+    def _steps_left(self) -> int:
+        return (self.settings.epochs - self.state.epoch) * self.parts.steps - self.state.iteration
+
+    def _warn_of_days(self) -> None:
+        """After the first steps, warn if the run takes days on this device."""
+        if self.first_steps.are_going_on():
+            return
+        pace = self.first_steps.pace()
+        days = pace * self._steps_left() / DAY
+        if days <= 1:
+            return
+        advice = f"on a CPU, train configs/micro_{self.data_name}.yaml instead"
+        if self.model_name == MICRO:
+            advice = "lower train.epochs"
+        self.records.warn(
+            f"at the pace of the first steps ({pace:.2g} s each), training takes {days:.1f} days on this device: "
+            f"use a GPU that is fast enough; {advice}"
+        )
 
     def _save_best(self) -> bool:
         """Save the best weights and return whether that worked; if not, the previous ones stay and remain the best."""

@@ -246,7 +246,8 @@ def test_each_part_can_be_switched_off_alone():
 
 def test_the_probability_of_a_flip_changes_nothing_else_that_is_drawn():
     few, often = (
-        augment.sample(np.random.default_rng(0), DRAWS, augmentation=data.Augmentation(flip=flip)) for flip in (0.1, 0.5)
+        augment.sample(np.random.default_rng(0), DRAWS, augmentation=data.Augmentation(flip=flip))
+        for flip in (0.1, 0.5)
     )
     assert few.flip.mean() == pytest.approx(0.1, abs=0.01)
     assert not (few.flip & ~often.flip).any()

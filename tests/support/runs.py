@@ -67,10 +67,11 @@ def points(output):
 
 
 def scalars(output):
-    """The dashboard's scalars without timing: {tag: [(step, value)]}."""
+    """The dashboard's scalars without timing and empty points: {tag: [(step, value)]}."""
     reader = _dashboard(output)
     tags = [tag for tag in reader.get_tags()["scalar"] if not tag.startswith("performance/")]
-    return {tag: [(point.id, point.value) for point in reader.get_data("scalar", tag)] for tag in tags}
+    shown = {tag: [(p.id, p.value) for p in reader.get_data("scalar", tag) if p.value == p.value] for tag in tags}
+    return {tag: points for tag, points in shown.items() if points}
 
 
 def histograms(output):

@@ -90,7 +90,14 @@ def test_the_fast_loaders_get_the_configs_values(tmp_path):
 @pytest.mark.parametrize("pipeline", ["host", "fast"])
 def test_the_augmentation_is_as_strong_as_the_config_says(tmp_path, pipeline):
     archive = archives.write(tmp_path / "a.tar.gz", archives.members(train=20, test=5))
-    values = ["data.crop=0.9", "data.jitter=0", "data.rotation=0", "data.flip=0.9", "data.batch_size=4", f"data.pipeline={pipeline}"]
+    values = [
+        "data.crop=0.9",
+        "data.jitter=0",
+        "data.rotation=0",
+        "data.flip=0.9",
+        "data.batch_size=4",
+        f"data.pipeline={pipeline}",
+    ]
     config = load_config(MICRO, [f"data.file={archive}", *values])
     loader = build.build_train_loader(config, build.build_dataset(config))
     if pipeline == "host":
