@@ -190,16 +190,20 @@ def _records(file: Path, offset: int) -> tuple[deque[_Record], int]:
 
     Each is its length, in eight bytes, and a message of VisualDL's.
     """
+    from google.protobuf.message import DecodeError
     from visualdl.proto import record_pb2
 
     found: deque[_Record] = deque()
     with open(file, "rb") as stream:
         stream.seek(offset)
         while len(head := stream.read(8)) == 8:
-            content = stream.read(length := struct.unpack("<Q", head)[0])
-            if len(content) < length:
+            (length,) = struct.unpack("<Q", head)
+            if offset + 8 + length > size(file):
                 break
-            value = record_pb2.Record.FromString(content).values[0]
+            try:
+                value = record_pb2.Record.FromString(stream.read(length)).values[0]
+            except (DecodeError, IndexError):  # a disk that was full leaves half records
+                break
             if value.WhichOneof("one_value") != "meta_data":  # one per writer
                 number = value.value if value.WhichOneof("one_value") == "value" else None
                 found.append(_Record(offset, value.tag, value.id, number))

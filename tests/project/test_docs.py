@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.load import load_config
 from tools import options_page
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +209,20 @@ def test_chinese_paragraphs_are_not_wrapped(page):
                 assert len(block) == 1, block[0]
             elif shape(block).startswith("list"):
                 assert all(LISTED.match(line) for line in block), block
+
+
+@pytest.mark.parametrize("page", ["README.md", "README_cn.md"])
+def test_the_first_screen_can_be_pasted_after_the_demo(page):
+    """Its commands use files that are there by then, and train only what a CPU finishes."""
+    block = re.search(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines() if not line.startswith("#")]
+    assert lines[:2] == ["make demo", ". .venv/bin/activate"]
+    assert "VENV ?= .venv\n" in (ROOT / "Makefile").read_text()
+    configs = [load_config(ROOT / name) for line in lines for name in re.findall(r"-c (\S+)", line)]
+    assert [config.model.name for config in configs] == ["regionvit_micro_32"]
+    demo = load_config(ROOT / "configs/digits_demo.yaml").output_dir
+    assert re.findall(r"--weights (\S+)", block) == [f"{demo}/best_model.pdparams"]
+    assert all((ROOT / name).exists() for name in re.findall(r"python (\S+)", block))
 
 
 @pytest.mark.parametrize("page", [options_page.ENGLISH, options_page.CHINESE], ids=["english", "chinese"])

@@ -8,7 +8,7 @@ import pytest
 
 import data
 from engine.figures.curves import COLOURS, draw_curves
-from engine.history import COLUMNS, read_history
+from engine.history import COLUMNS, Point, read_history
 from models import build_model
 from models.flops import count_multiply_adds
 from tests.support.errors import one_line_about
@@ -136,6 +136,13 @@ def test_curves_of_no_history_are_refused_in_one_line(tmp_path, monkeypatch, cap
         tool(monkeypatch, "plot_curves.py", tmp_path)
     assert exit.value.code == 2
     one_line_about(capsys.readouterr().err, tmp_path / "history.csv", detail)
+
+
+def test_after_one_epoch_the_only_training_accuracy_is_seen():
+    points = [Point(step, 1, "train", 0.1, 2.0, 0.2, 9.0) for step in (0, 4, 5)]
+    axes = draw_curves([*points, Point(6, 1, "val", 0.1, 2.0, 0.3, 9.0)])["top1"].axes[0]
+    markers = {line.get_label(): (len(line.get_xdata()), line.get_marker()) for line in axes.get_lines()}
+    assert markers == {"train": (1, "o"), "validation": (1, "o")}
 
 
 def test_digits_come_as_an_archive_in_cifars_layout(tmp_path, monkeypatch):

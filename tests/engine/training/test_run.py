@@ -1,15 +1,19 @@
 """Runs of train.py: what they compute, what they write, and what they refuse."""
 
+import contextlib
 import fcntl
+import io
 import json
 import math
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from visualdl import LogReader
 
 import eval as eval_script
 import train as train_script
+from data import ARCHIVES, FOLDER
 from engine.config.load import load_config
 from engine.figures import predictions
 from engine.history import COLUMNS, read_history
@@ -26,6 +31,7 @@ from engine.metrics.evaluate import Evaluation
 from engine.metrics.quality import Predictions
 from engine.output.dashboard import BEST, SCALARS
 from engine.training import trainer
+from engine.training.clock import FirstSteps
 from engine.weights import pdparams
 from models import build_model
 from tests.support import archives
@@ -399,6 +405,74 @@ def test_a_config_of_ones_own_can_start_from_a_shipped_one(tmp_path):
     own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n")
     assert load_config(own).output_dir == "output/own"
     assert load_config(own).train.epochs == 1
+
+
+@pytest.fixture(scope="module")
+def watched(nano, archive, tmp_path_factory):
+    """What a run of one epoch of six steps writes to a terminal, its log, and the loss of each step."""
+    output, losses, original = tmp_path_factory.mktemp("run") / "watched", [], trainer.train_step
+
+    def train_step(*arguments):
+        result = original(*arguments)
+        losses.append(result[0].item())
+        return result
+
+    terminal = io.StringIO()
+    with pytest.MonkeyPatch.context() as monkeypatch, without_figures(), contextlib.redirect_stderr(terminal):
+        monkeypatch.setattr(trainer, "has_progress_bar", lambda: True)
+        monkeypatch.setattr(trainer, "train_step", train_step)
+        monkeypatch.setattr(trainer, "DAY", 1e-6)  # so that the run takes days
+        train(monkeypatch, archive, output, "train.epochs=1", "train.log_interval=10")
+    return terminal.getvalue(), (output / "train.log").read_text(), losses
+
+
+def test_the_progress_bar_shows_every_step_of_an_epoch_shorter_than_log_interval(watched):
+    bars = [line for line in watched[0].split("\r") if "loss=" in line]
+    shown = {int(re.search(r"(\d)/6", line)[1]): re.search(r"loss=([\d.]+)", line)[1] for line in bars}
+    assert shown == {step: f"{loss:.3f}" for step, loss in enumerate(watched[2], start=1)}
+
+
+def test_the_progress_bar_has_one_estimate_of_the_time_that_is_left(watched):
+    bars = [line for line in watched[0].split("\r") if "loss=" in line]
+    assert all(line.count("eta=") == 1 and "<" not in line for line in bars)
+
+
+def test_the_line_of_an_epoch_has_its_mean_training_loss(watched):
+    (line,) = [line for line in watched[1].splitlines() if "[Eval]" in line]
+    assert float(re.search(r"train_loss: ([\d.]+)", line)[1]) == pytest.approx(np.mean(watched[2]), abs=1e-5)
+
+
+def test_a_run_of_days_warns_once_after_its_first_steps(watched, trained):
+    (line,) = [line for line in watched[1].splitlines() if "WARNING" in line]
+    assert " days " in line
+    assert "train.epochs" in line
+    assert "WARNING" not in (trained / "train.log").read_text()
+
+
+def test_a_run_of_days_of_another_model_is_pointed_to_micro(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "DAY", 1e-6)
+    monkeypatch.setattr(trainer, "MICRO", "another")
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.batch_size=33")
+    assert "configs/micro_cifar10.yaml" in (tmp_path / "run" / "train.log").read_text()
+    assert {f"micro_{name}.yaml" for name in (*ARCHIVES, FOLDER)} <= {file.name for file in MICRO.parent.iterdir()}
+
+
+def test_the_first_step_does_not_count_for_the_pace(monkeypatch):
+    steps, times = FirstSteps(), iter([50.0, 52.0, 56.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
+    while steps.are_going_on():
+        steps.step_is_done()
+    assert steps.pace() == 3.0
+
+
+def test_matplotlibs_first_start_on_a_machine_says_nothing(tmp_path):
+    """Paddle lets notes of all libraries through, so one about the fonts would be the first line of a run."""
+    first = "import logging, engine; logging.basicConfig(level=logging.INFO); import matplotlib.figure as figure;"
+    late = "from matplotlib.font_manager import _log; _log.warning('Matplotlib is building the font cache; wait.')"
+    environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", first + late], cwd=ROOT, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert list(tmp_path.glob("fontlist*"))
 
 
 @pytest.mark.slow
