@@ -452,7 +452,7 @@ def test_a_run_of_days_warns_once_after_its_first_steps(watched, trained):
 def test_a_run_of_days_of_another_model_is_pointed_to_micro(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "DAY", 1e-6)
     monkeypatch.setattr(trainer, "MICRO", "another")
-    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.batch_size=33")
+    train(monkeypatch, archive, tmp_path / "run", "train.epochs=1")
     assert "configs/micro_cifar10.yaml" in (tmp_path / "run" / "train.log").read_text()
     assert {f"micro_{name}.yaml" for name in (*ARCHIVES, FOLDER)} <= {file.name for file in MICRO.parent.iterdir()}
 
