@@ -215,13 +215,18 @@ def test_resume_is_bit_exact_with_the_pictures_on_the_device(ingredients, archiv
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_records_after_the_checkpoint_are_made_again_without_repeats(stopped, whole, monkeypatch):
+def test_records_after_the_checkpoint_are_made_again_without_repeats(archive, whole, tmp_path, monkeypatch):
     """As after a SIGKILL: the newest checkpoint is older than the records."""
-    output = stopped(8, OFTEN)
+    output = tmp_path / "run"
+    stop_in(8, archive, output, OFTEN)
     shutil.rmtree(newest(output))
     assert newest(output).name == "epoch_0001_step_00000006"
+    (file,) = (output / "vdl").iterdir()
+    before = file.read_bytes()
     resume(monkeypatch, output)
     assert_same_run(output, whole())
+    assert file.read_bytes().startswith(before)  # which an open VisualDL has read
+    assert "VisualDL is open" not in (output / "train.log").read_text()
 
 
 def test_lost_records_do_not_hinder_a_resume(stopped, whole, monkeypatch):

@@ -418,7 +418,7 @@ def watched(nano, archive, tmp_path_factory):
         return result
 
     terminal = io.StringIO()
-    with pytest.MonkeyPatch.context() as monkeypatch, without_figures(), contextlib.redirect_stderr(terminal):
+    with pytest.MonkeyPatch.context() as monkeypatch, blank_figures(), contextlib.redirect_stderr(terminal):
         monkeypatch.setattr(trainer, "has_progress_bar", lambda: True)
         monkeypatch.setattr(trainer, "train_step", train_step)
         monkeypatch.setattr(trainer, "DAY", 1e-6)  # so that the run takes days
