@@ -124,7 +124,7 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
     )
     log = (home / RUN / "train.log").read_text()
     losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
-    assert f"{losses}, top1: {measured['top1']:.5f}, ips" in log
+    assert f"{losses}, top1: {measured['top1']:.5f}, train_loss" in log
     assert measured["classes"] == archives.CLASSES
 
 

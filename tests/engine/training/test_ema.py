@@ -165,7 +165,7 @@ def test_the_averages_are_validated_and_kept_and_the_weights_lie_in_the_checkpoi
     measured = json.loads((tmp_path / "eval.json").read_text())
     log = (tmp_path / "train.log").read_text()
     losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
-    assert f"{losses}, top1: {measured['top1']:.5f}, ips" in log
+    assert f"{losses}, top1: {measured['top1']:.5f}, train_loss" in log
     assert "best_model and final_model: the moving average of the weights, with a decay of 0.9" in log
     files = [tmp_path / f"{name}.pdparams" for name in ("best_model", "final_model", "latest")]
     best, final, latest = map(pdparams.read, files)
