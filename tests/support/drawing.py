@@ -25,12 +25,12 @@ def blank_figures():
     def empty(*_, **__):
         return Figure(figsize=(0.1, 0.1))
 
-    def of_predictions(result, images, classes):
+    def of_predictions(result, images, classes, **_):
         assert result.probabilities.shape == (len(images), len(classes))
         return empty()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curves, "draw_curves", lambda points: {name: empty() for name in curves.CURVES})
+        patch.setattr(curves, "draw_curves", lambda *_, **__: {name: empty() for name in curves.CURVES})
         patch.setattr(curves, "as_image", lambda figure: np.zeros((4, 4, 3), np.uint8))
         patch.setattr(Figure, "savefig", lambda figure, stream, **_: stream.write(DOT))
         patch.setattr(predictions, "picture_grid", empty)
