@@ -3,6 +3,7 @@
 Nothing here is promised by Paddle. When a new version breaks one of these names, this is the one file to change.
 """
 
+import threading
 from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -20,6 +21,15 @@ def set_cpu_threads(count: int) -> None:
 def workers(batches: Any) -> list[BaseProcess]:
     """Return the worker processes behind a running iterator of a DataLoader."""
     return batches._workers
+
+
+def forget_workers(batches: Any) -> None:
+    """Let a DataLoader's iterator, whose workers have been killed, end without waiting for them.
+
+    At its end Paddle sets an event for the workers. One that was killed while it looked at the event holds the event's
+    lock for good, and whoever sets the event waits forever.
+    """
+    batches._workers_done_event = threading.Event()
 
 
 def end_of_batches(batches: Any) -> None:

@@ -72,6 +72,7 @@ class WorkerLoader(DataLoader):
         finally:
             for worker in paddle_private.workers(batches):
                 worker.kill()
+            paddle_private.forget_workers(batches)
 
 
 def check(num_workers: int) -> None:
