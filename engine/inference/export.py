@@ -25,6 +25,7 @@ from engine.inference import program
 from engine.inference.trained import Trained, load
 from engine.system import atomic
 from engine.system.environment import environment
+from engine.system.flags import flags
 from models.static import make_static
 
 FORMATS = tuple(filenames.EXPORTED_WEIGHTS)
@@ -33,6 +34,7 @@ INPUT, OUTPUT = "images", "logits"
 FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # on a CPU, by format
 ON_A_GPU = 1e-3  # matrix products use TF32 on GPUs that support it
 BATCHES = (1, 7)
+TELLING = ("not supported", "unsupported", "[ERROR]")  # what paddle2onnx says of a failure, the most telling first
 OPSET = 17  # the first one with layer normalization as an operator
 
 
@@ -143,7 +145,10 @@ def _put(made: Path, output: Path, before: list[str]) -> list[Path]:
 def _write(trained: Trained, format: str, folder: Path) -> None:
     """Write the program of a trained model."""
     make_static(trained.model, trained.config.data.image_size)
-    paddle.jit.save(trained.model, str(folder / filenames.PROGRAM))
+    # GPU builds of Paddle 3.3 write a linear layer as linear_v2, which paddle2onnx 2.1.0 cannot convert
+    # (PaddlePaddle/Paddle2ONNX issue 1644). With the flag the program is the same for every build.
+    with flags(use_legacy_linear=True):
+        paddle.jit.save(trained.model, str(folder / filenames.PROGRAM))
     if format == "onnx":
         _convert(folder)
 
@@ -165,9 +170,9 @@ def _convert(folder: Path) -> None:
     command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode or not atomic.size(folder / result):
-        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), f"status {done.returncode}")
+        reason = _reason(done.stdout.splitlines()) or f"status {done.returncode}"
         raise UserError(
-            f"--format onnx: paddle2onnx failed ({last}): check its version: {program.INSTALL}",
+            f"--format onnx: paddle2onnx failed ({reason}): check its version: {program.INSTALL}",
             key="--format",
             value="onnx",
         )
@@ -177,6 +182,17 @@ def _convert(folder: Path) -> None:
     _pad_with_zeros(model.graph)
     _name_ends(model.graph)
     onnx.save(model, folder / result)
+
+
+def _reason(lines: list[str]) -> str:
+    """Return the line of paddle2onnx's output that says why it failed, or "".
+
+    When it aborts, the last lines are about the signal. paddle2onnx 1 names the operators that it cannot convert; 2.1.0
+    means to, but leaves the names out and only says that there are some.
+    """
+    said = [line.strip() for line in lines if line.strip()]
+    telling = [line for words in TELLING for line in said if words in line]
+    return (telling or said[-1:] or [""])[0]
 
 
 def _pad_with_zeros(graph: Any) -> None:

@@ -344,17 +344,65 @@ def test_an_export_that_computes_something_else_is_not_written(home, copy, forma
     assert contents(copy) == before
 
 
-def test_a_conversion_that_fails_is_reported_by_its_last_words(home, tmp_path, monkeypatch):
+# The output of paddle2onnx 1.3.1 and 2.1.0 at an operator that they do not know.
+ABORTED = """
+--------------------------------------
+C++ Traceback (most recent call last):
+--------------------------------------
+0   paddle2onnx::Export(char const*, char const*, char**, int*, int, bool, bool, bool, bool, bool)
+
+----------------------
+Error Message Summary:
+----------------------
+FatalError: `Process abort signal` is detected by the operating system.
+  [SignalInfo: *** SIGABRT (@0x4a95) received by PID 19093 (TID 0x7f152ecb9b80) from PID 19093 ***]
+
+"""
+OLD = """[Paddle2ONNX] Start to parsing Paddle model...
+[Paddle2ONNX] Oops, there are some operators not supported yet, including digamma,erfinv,
+[ERROR] Due to the unsupported operators, the conversion is aborted.
+"""
+NEW = """[Paddle2ONNX] Start parsing the Paddle model file...
+[Paddle2ONNX]
+[ERROR][Paddle2ONNX] Due to the unsupported operators, the conversion is aborted.
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (OLD + ABORTED, "including digamma,erfinv,"),
+        (NEW + ABORTED, "Due to the unsupported operators"),
+        ("[Paddle2ONNX] Start\nKilled\n\n", "Killed"),
+        ("", "status -6"),
+    ],
+)
+def test_a_conversion_that_fails_is_reported_by_the_line_that_says_why(home, tmp_path, monkeypatch, output, reason):
     monkeypatch.setattr(program, "check_installed", lambda *_: None)
     monkeypatch.setitem(sys.modules, "onnx", mock.Mock())
     monkeypatch.setattr("engine.inference.export.make_static", lambda *_: None)
     monkeypatch.setattr(paddle.jit, "save", lambda *_: None)
-    died = subprocess.CompletedProcess([], -6, "Oops, there are some operators not supported yet: erfinv\n\n")
+    died = subprocess.CompletedProcess([], -6, output)
     monkeypatch.setattr("engine.inference.export.subprocess.run", lambda *_, **__: died)
     with refuses(UserError, key="--format", value="onnx") as caught:
         export_again(home / "run" / "best_model.pdparams", tmp_path / "onnx")
-    assert "Oops, there are some operators not supported yet: erfinv" in str(caught.value)
+    assert reason in str(caught.value)
+    assert "SIGABRT" not in str(caught.value)
     assert list((tmp_path / "onnx").iterdir()) == []
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="linear_v2 came with Paddle 3.3")
+def test_a_gpu_build_writes_the_program_of_a_cpu_build(home, tmp_path, monkeypatch):
+    """A GPU build is imitated: `F.linear` asks how Paddle was compiled, and takes another operator for CUDA."""
+    trained = loaded(home / "run" / "best_model.pdparams")
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    layer = paddle.jit.to_static(paddle.nn.Linear(2, 2), backend=None, full_graph=True)
+    assert "linear_v2" in str(layer.forward.get_concrete_program(paddle.ones([1, 2]))[0].main_program)
+    monkeypatch.setattr(export_module, "_convert", lambda folder: None)
+    export_module._write(trained, "paddle", tmp_path)
+    (program_file,) = tmp_path.glob("*.json")
+    assert b"linear_v2" not in program_file.read_bytes()
+    assert paddle.get_flags("FLAGS_use_legacy_linear") == {"FLAGS_use_legacy_linear": False}
 
 
 def test_a_folder_that_holds_something_else_is_not_exported_into(home, copy, format, monkeypatch):
