@@ -56,3 +56,21 @@ def average_gradients(parameters: Iterable) -> None:
     from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
 
     fused_allreduce_gradients(parameters, None)
+
+
+def tf32() -> dict[str, bool]:
+    """Return whether Paddle lets a GPU compute float32 products and convolutions in TF32; {} without such switches.
+
+    GPU builds of all versions have them, CPU builds from 3.3.
+    """
+    core = paddle.base.core
+    if not hasattr(core, "get_cublas_switch"):
+        return {}
+    return {"products": core.get_cublas_switch(), "convolutions": core.get_cudnn_switch()}
+
+
+def allow_tf32(products: bool, convolutions: bool) -> None:
+    """Switch TF32 on or off, where `tf32` returns something."""
+    if tf32():
+        paddle.base.core.set_cublas_switch(products)
+        paddle.base.core.set_cudnn_switch(convolutions)

@@ -167,7 +167,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     """Resize as cv2 does, and normalize: uint8 [n, h, w, 3] -> float32 [n, 3, size, size]."""
     x = images.transpose([0, 3, 1, 2]).astype("float32")
     if list(x.shape[2:]) != [size, size]:
-        # Matrix products would be in TF32 on recent GPUs, too coarse to round afterwards.
+        # Not as a matrix product, which a GPU may compute in TF32 (see engine.system.tf32), too coarse to round after.
         x = paddle.floor(F.interpolate(x, [size, size], mode="bilinear", align_corners=False) + 0.5)
     return augment.normalise_levels(x)
 

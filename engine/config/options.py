@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any
 
 from data import ARCHIVES, FOLDER, RANDOM, STRATIFIED
+from engine.system import tf32
 from engine.system.precision import DTYPES, LEVELS
 from models import VARIANTS
 from models.windows import PADDING_MASKS
@@ -170,6 +171,12 @@ class AmpConfig:
         "first that the GPU supports",
         "auto",
         choices=DTYPES,
+    )
+    allow_tf32: str = option(
+        "compute float32 products and convolutions in TF32, on GPUs from compute capability 8.0 on: `default`: as the "
+        "installed Paddle does, which is both on 2.6 and convolutions on 3.3; `always`: both; `never`: neither",
+        tf32.DEFAULT,
+        choices=tf32.CHOICES,
     )
 
 

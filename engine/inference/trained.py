@@ -21,6 +21,7 @@ from engine.config.load import load_config
 from engine.config.options import Config
 from engine.errors import UserError
 from engine.inference import program
+from engine.system import tf32
 from engine.system.atomic import sha256sum
 from engine.system.device import select_device
 from engine.system.environment import PROJECT
@@ -187,6 +188,7 @@ def load(weights: str | Path, config: Config) -> Trained:
     if program.is_export(path):
         return _load_export(path, config)
     device = select_device(config.device)
+    tf32.allow(config.amp.allow_tf32)
     if not config.model.num_classes:
         head = pdparams.first_names(pdparams.read(path), path).get("head.bias", np.empty(0))
         config.model.num_classes = len(head)
@@ -225,6 +227,7 @@ def _load_export(weights: Path, config: Config) -> Trained:
                 place=weights,
             )
     device = select_device(program.device_for(description["format"], config.device))
+    tf32.allow(config.amp.allow_tf32)
     model = program.Exported(weights.parent, description, device)
     model.eval()
     return Trained(

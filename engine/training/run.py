@@ -14,7 +14,7 @@ from engine.errors import Stopped, UserError
 from engine.output.checkpoints import Checkpoints
 from engine.output.folder import Output, read_environments
 from engine.output.log import NoRecords, Records
-from engine.system import processes
+from engine.system import processes, tf32
 from engine.system.device import describe_device, make_deterministic, select_device
 from engine.system.seeds import seed_everything
 from engine.system.signals import Stop
@@ -92,6 +92,7 @@ def _prepare(config: Config) -> str:
     device = select_device(config.device)
     if config.train.deterministic:
         make_deterministic()
+    tf32.allow(config.amp.allow_tf32)
     seed_everything(config.train.seed)
     return device
 
@@ -111,6 +112,8 @@ def _introduction(config: Config, device: str, parts: Parts) -> Iterator[str]:
     """Yield lines for the log about the run and the device."""
     state, dataset = parts.state, parts.dataset
     yield f"Device: {describe_device(device)}, computing in {state.precision.describe()}"
+    if in_tf32 := tf32.describe(device):
+        yield f"In TF32 (amp.allow_tf32: {config.amp.allow_tf32}): {in_tf32}"
     count, accumulate, batch_size = processes.size(), config.train.accumulate, config.data.batch_size
     if count > 1 or accumulate > 1:
         batches = f"{accumulate} batches" if accumulate > 1 else "batches"

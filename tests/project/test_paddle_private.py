@@ -88,3 +88,15 @@ def test_gradients_of_one_process_are_their_own_average(monkeypatch):
     parameters = paddle.nn.Linear(2, 2).parameters()
     paddle_private.average_gradients(parameters)
     assert averaged == [(parameters, None)]
+
+
+def test_tf32_is_switched_where_there_are_switches():
+    before = paddle_private.tf32()
+    if paddle.__version__.startswith("2.") and not paddle.is_compiled_with_cuda():
+        assert before == {}
+        paddle_private.allow_tf32(True, False)  # does nothing
+        return
+    assert before == {"products": paddle.__version__.startswith("2."), "convolutions": True}  # Paddle's defaults
+    paddle_private.allow_tf32(True, False)
+    assert paddle_private.tf32() == {"products": True, "convolutions": False}
+    paddle_private.allow_tf32(**before)

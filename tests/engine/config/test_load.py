@@ -85,6 +85,7 @@ def test_tiny_is_the_notebooks_recipe():
         "optimizer.clip_norm": 0.0,
         "amp.level": "O0",
         "amp.dtype": "auto",
+        "amp.allow_tf32": "default",
         "train.epochs": 100,
         "train.accumulate": 1,
         "train.pretrained": "",
