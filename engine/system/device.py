@@ -19,7 +19,7 @@ def select_device(wanted: str) -> str:
     """
     import paddle
 
-    from engine.system import processes  # imports paddle
+    from engine.system import nvidia, processes  # they import paddle
 
     count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     if wanted == "auto":
@@ -37,15 +37,15 @@ def select_device(wanted: str) -> str:
         )
     index = int(wanted.partition(":")[2]) if wanted != "gpu" else processes.local_gpu()
     if index >= count:
-        why = f"it finds {counted(count, 'GPU')}" if paddle.is_compiled_with_cuda() else "it is a CPU build"
         raise UserError(
-            f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {why}; "
-            "use device=cpu or device=auto, or install requirements.txt on a machine with an NVIDIA GPU",
+            f"device: {wanted}, but Paddle {paddle.__version__} cannot use it: {_why_not(count)}; "
+            "or use device=cpu or device=auto",
             key="device",
             value=wanted,
         )
     paddle.set_device(f"gpu:{index}")
-    processes.join()
+    nvidia.check_gpu(f"gpu:{index}")
+    nvidia.join(f"gpu:{index}")
     return f"gpu:{index}"
 
 
@@ -53,13 +53,30 @@ def describe_device(device: str) -> str:
     """Return a readable name of the hardware behind `device`: "cpu (AMD EPYC, 2 threads)"."""
     import paddle
 
+    from engine.system import nvidia  # imports paddle
+
     if device == "cpu":
         name = next((line.split(":", 1)[1].strip() for line in cpu_info().splitlines() if "model name" in line), None)
         description = f"cpu ({name or platform.machine()}, {counted(cpu_threads(), 'thread')})"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
             description += "; this machine has an NVIDIA driver, but this Paddle is a CPU build"
+        if paddle.is_compiled_with_cuda() and not paddle.device.cuda.device_count():
+            description += f"; this Paddle is built for GPUs, but finds none: {nvidia.why_no_gpu()}"
         return description
     return f"{device} ({paddle.device.cuda.get_device_name(int(device.partition(':')[2]))})"
+
+
+def _why_not(count: int) -> str:
+    """Return why Paddle cannot use a GPU of which it finds fewer, and what to do."""
+    import paddle
+
+    from engine.system import nvidia  # imports paddle
+
+    if not paddle.is_compiled_with_cuda():
+        return "it is a CPU build: install requirements.txt on a machine with an NVIDIA GPU"
+    if not count:
+        return f"it finds no GPU: {nvidia.why_no_gpu()}"
+    return f"it finds {counted(count, 'GPU')}: use gpu:0" + (f" to gpu:{count - 1}" if count > 1 else "")
 
 
 def gpu_memory() -> float:
