@@ -18,6 +18,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from . import augment, erasing, streams
+from .ahead import one_ahead, upload
 from .dataset import Split
 from .epoch import Augmentation, EpochPictures
 from .evaluation import EvaluationPictures
@@ -121,19 +122,13 @@ class FastTrainLoader:
         def launch(step: int) -> Batch:
             now = slice(step * batch_size, (step + 1) * batch_size)
             # Paddle documents `gather` of uint8 for the CPU only; its sources have it for the GPU too.
-            images = paddle.to_tensor(next(on_host)) if on_host else paddle.gather(self._images, order[now])
+            images = upload(next(on_host)) if on_host else paddle.gather(self._images, order[now])
             images = augment.apply_ops(images, params[now], dataset.image_size)
             if self.erases:
                 images = erasing.erase_batch(images, boxes[now])
             return images, paddle.gather(self._labels, order[now])
 
-        ready = None
-        for step in range(steps):
-            ready, following = launch(step), ready
-            if following is not None:
-                yield following
-        if ready is not None:
-            yield ready
+        yield from one_ahead(map(launch, range(steps)))
 
 
 class FastEvalLoader:
@@ -158,8 +153,10 @@ class FastEvalLoader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            images, labels = batch if self._resident else _uploaded(batch)
+        batches: Iterable[Batch] = self._batches if self._resident else map(_uploaded, self._batches)
+        if not self._resident and paddle.get_device() != "cpu":
+            batches = one_ahead(batches)
+        for images, labels in batches:
             yield resize(images, self.image_size), labels
 
 
@@ -173,7 +170,7 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def _uploaded(batch: Iterable[np.ndarray]) -> Batch:
-    images, labels = map(paddle.to_tensor, map(np.asarray, batch))
+    images, labels = map(upload, map(np.asarray, batch))
     return images, labels
 
 
