@@ -8,24 +8,29 @@ import numpy as np
 
 from engine.system.device import describe_device
 
-# What numbers depend on: pictures are decoded by Pillow and changed by OpenCV, whose versions round differently.
-LIBRARIES = ("paddle", "numpy", "opencv", "pillow", "python")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def environment(device: str) -> dict:
-    """Return the versions, device and git commit of a run, for `environment.json`."""
+def libraries() -> dict[str, str]:
+    """Return the versions of what numbers depend on: Pillow decodes pictures and OpenCV changes them, for example."""
     import cv2
     import paddle
     import PIL
 
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "paddle": paddle.__version__,
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
         "python": platform.python_version(),
+    }
+
+
+def environment(device: str) -> dict:
+    """Return the versions, device and git commit of a run, for `environment.json`."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        **libraries(),
         "device": describe_device(device),
         "git_commit": commit,
         "git_uncommitted_changes": bool(changes) if commit else None,

@@ -1,6 +1,6 @@
 """Resuming a run: restore its state from the newest checkpoint, and refuse changes that affect its results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,18 @@ from engine.config.load import flatten
 from engine.config.options import Config, options
 from engine.errors import UserError
 from engine.output.checkpoints import Checkpoints
+from engine.output.folder import read_environments
 from engine.system import processes
-from engine.system.environment import LIBRARIES
 from engine.training.state import State, follow_new_cosine, restore
 from engine.weights.pdparams import load
 
 HOLDOUT_SPLIT = "data.holdout_split"
 
 
-def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> tuple[list[str], Any]:
+def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> tuple[list[str], dict[str, Any]]:
     """Restore a new state from the newest whole checkpoint.
 
-    Returns lines for the log, and the position of the records at the checkpoint.
+    Returns lines for the log, and what the checkpoint holds beside weights and optimizer.
 
     Raises:
         UserError: there is no whole checkpoint, or the checkpoint's run computes something else.
@@ -40,22 +40,25 @@ def restore_newest(state: State, checkpoints: Checkpoints, extending: bool) -> t
     done += f"{counted(state.iteration, 'step')} of the next one are done"
     if state.epoch == now["config"]["train.epochs"]:
         done += "; nothing is left to do: for more epochs, use -o train.epochs=N --extend"
-    return [*warnings, done], saved["records"]
+    return [*warnings, done], saved
 
 
-def changed_libraries(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
-    """Return warnings about libraries of other versions than those the run was last on.
+def changed_libraries(saved: Mapping[str, Any], output: Path, now: Mapping[str, str]) -> list[str]:
+    """Return a warning that names all libraries of other versions than those a checkpoint was written with, or [].
 
     Args:
-        before: the environments of the run so far, as `read_environments` returns them.
-        now: the present one.
+        saved: what the checkpoint holds beside weights and optimizer.
+        output: the run's folder; older checkpoints do not know their libraries, and those of the last resume count.
+        now: the present versions, by name.
     """
-    last = before[-1] if before else {}
+    before = saved["about"].get("libraries") or (read_environments(output) or [{}])[-1]
+    changed = [name for name in now if before.get(name, now[name]) != now[name]]  # older runs do not note all of them
+    if not changed:
+        return []
+    then, now_on = (", ".join(f"{name} {versions[name]}" for name in changed) for versions in (before, now))
     return [
-        f"{name} {now[name]}, but the run was on {name} {last[name]} until now: its numbers may differ from those of a "
-        "run without this change"
-        for name in LIBRARIES
-        if last.get(name, now[name]) != now[name]  # older runs do not note all of them
+        f"the checkpoint was written with {then}, and the run goes on with {now_on}: its numbers may differ from those "
+        "of a run without this change"
     ]
 
 

@@ -12,10 +12,11 @@ from engine.config.load import flatten
 from engine.config.options import Config
 from engine.errors import Stopped, UserError
 from engine.output.checkpoints import Checkpoints
-from engine.output.folder import Output, read_environments
+from engine.output.folder import Output
 from engine.output.log import NoRecords, Records
 from engine.system import processes, tf32
 from engine.system.device import describe_device, make_deterministic, select_device
+from engine.system.environment import libraries
 from engine.system.seeds import seed_everything
 from engine.system.signals import Stop
 from engine.training import resume
@@ -49,12 +50,15 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
     device = _prepare(config)
     parts = build_parts(config, device, resuming)
     about: dict[str, Any] = {"config": flatten(config), "archive": parts.dataset.md5, "processes": processes.size()}
+    about["libraries"] = libraries()
     checkpoints = Checkpoints(output.folder, config.train.keep_checkpoints, about)
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(output.lock()) if writes else None
         notes, position = parts.notes, None
         if resuming:
-            notes, position = resume.restore_newest(parts.state, checkpoints, extending)
+            notes, saved = resume.restore_newest(parts.state, checkpoints, extending)
+            warnings += resume.changed_libraries(saved, output.folder, about["libraries"])
+            position = saved["records"]
         _check_that_processes_agree(output, parts, resuming)
         stop = stack.enter_context(Stop())
         records: Records | NoRecords = NoRecords()
@@ -62,9 +66,8 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
             if not resuming:
                 output.check(overwrite)  # again, now that nobody else can start there
                 output.put_old_run_aside()
-            environments = read_environments(output.folder) if resuming else []
             provenance = output.describe(config, device, parts.dataset, parts.origin)
-            warnings += [*resume.changed_libraries(environments, provenance), *parts.dataset.notes]
+            warnings += parts.dataset.notes
             records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
         for note in (*_introduction(config, device, parts), *notes):
             records.info(note)
