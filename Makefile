@@ -1,4 +1,4 @@
-.PHONY: help setup demo test test-slow test-export test-2.6 test-export-2.6 dashboard clean
+.PHONY: help setup demo test test-slow test-export test-3.0 test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -38,6 +38,9 @@ test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert  ## run the slow tests, bu
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
 	$(RUN) -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
 
+test-3.0: .venv-3.0/.ready-test  ## run the fast tests on Paddle 3.0.0
+	.venv-3.0/bin/python -m pytest -q
+
 test-2.6: .venv-2.6/.ready-test  ## run the fast tests on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q
 	.venv-2.6/bin/python -m pytest -q -m slow tests/project/test_imports.py
@@ -46,7 +49,7 @@ test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export  ## export every 
 	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
 
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-2.6 .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .venv .venv-2.6 .venv-3.0 .nox .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 %/.ready:
 	$(PYTHON) -m venv $*
@@ -70,6 +73,8 @@ $(VENV)/.ready: $(PADDLE) requirements/common.txt pyproject.toml
 $(VENV)/.ready-test: requirements/test.txt
 $(VENV)/.ready-convert: requirements/convert.txt
 $(VENV)/.ready-export: requirements/export.txt
+.venv-3.0/.ready: PADDLE = requirements/cpu.txt paddlepaddle==3.0.0
+.venv-3.0/.ready: requirements/cpu.txt requirements/common.txt pyproject.toml
 .venv-2.6/.ready: PADDLE = requirements/cpu-2.6.txt
 .venv-2.6/.ready-export: EXPORT = requirements/export-2.6.txt
 .venv-2.6/.ready-export: requirements/export-2.6.txt

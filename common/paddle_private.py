@@ -10,7 +10,7 @@ from typing import Any
 
 import paddle
 
-CHECKED = ("2.6.2", "3.3.1")
+CHECKED = ("2.6.2", "3.0.0", "3.1.1", "3.2.2", "3.3.1")
 
 
 def set_cpu_threads(count: int) -> None:

@@ -33,6 +33,7 @@ from tests.support.errors import one_line_about, refuses
 from tests.support.runs import ROOT
 from tests.support.scripts import tool
 from tests.support.trained import write_run
+from tests.support.versions import paddle_before
 
 FARTHEST = {"paddle": 5e-6, "onnx": 1e-5}  # of the largest logit: the rounding of float32, and no more
 BATCHES = (1, 7)
@@ -391,7 +392,7 @@ def test_a_conversion_that_fails_is_reported_by_the_line_that_says_why(home, tmp
     assert list((tmp_path / "onnx").iterdir()) == []
 
 
-@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="linear_v2 came with Paddle 3.3")
+@pytest.mark.skipif(paddle_before(3, 3), reason="linear_v2 came with Paddle 3.3")
 def test_a_gpu_build_writes_the_program_of_a_cpu_build(home, tmp_path, monkeypatch):
     """A GPU build is imitated: `F.linear` asks how Paddle was compiled, and takes another operator for CUDA."""
     trained = loaded(home / "run" / "best_model.pdparams")
