@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from common.shell import command
+
 from . import safe_pickle
 from .dataset import (
     HELD_OUT,
@@ -161,16 +163,9 @@ def _read_members(file: Path, dataset: str) -> dict[str, Member]:
                 pass  # to the end, where gzip's checksum is
     except FileNotFoundError:
         digits = ", or make the demo's digits by `python tools/make_digits.py`" if dataset == "cifar10" else ""
+        get = command("python", f"tools/get_{dataset}.py", "--output", file)
         raise DataError(
-            f"data.file: {file} not found: download {title} by `python tools/get_{dataset}.py --output {file}` or "
-            f"data.download=true{digits}",
-            key="data.file",
-            place=file,
-        ) from None
-    except IsADirectoryError:
-        raise DataError(
-            f"data.file: {file} is a folder, expected an archive of {title}: for pictures in class sub-folders, set "
-            "data.name=folder",
+            f"data.file: {file} not found: download {title} by `{get}` or data.download=true{digits}",
             key="data.file",
             place=file,
         ) from None
@@ -181,6 +176,13 @@ def _read_members(file: Path, dataset: str) -> dict[str, Member]:
             place=file,
         ) from error
     except OSError as error:
+        if file.is_dir():
+            raise DataError(
+                f"data.file: {file} is a folder, expected an archive of {title}: for pictures in class sub-folders, "
+                "set data.name=folder",
+                key="data.file",
+                place=file,
+            ) from None
         raise DataError(
             f"data.file: {file} is not readable ({error}): give the path of an archive", key="data.file", place=file
         ) from error

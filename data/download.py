@@ -1,13 +1,14 @@
 """Download an archive: resumable, from the first address that serves it, renamed into place once it is checked."""
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import requests
 from tqdm import tqdm
+
+from common.windows import move
 
 from .dataset import DataError
 
@@ -52,7 +53,7 @@ def download(file: str | Path, addresses: Iterable[str], md5: str, pause: float 
         for address in addresses:
             failure = _fetch_checked(address, part, md5, pause)
             if failure is None:
-                os.replace(part, file)
+                move(part, file)
                 return
             failures.append(f"{address}: {failure}")
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from common.errors import InputError
+from common.shell import set_up
 from engine.system.paths import expand_user
 
 from .errors import Stopped, UserError
@@ -117,7 +118,7 @@ def not_ready(module: str | None) -> str:
     """Return the line that says how to set up the environment, which lacks a module."""
     return (
         f"this Python ({sys.executable}) has no module {module}: set up the environment and activate it with "
-        f"`cd {PROJECT} && make setup && . .venv/bin/activate`"
+        f"{set_up(PROJECT)}"
     )
 
 

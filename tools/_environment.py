@@ -9,9 +9,12 @@ from pathlib import Path
 
 if not importlib.util.find_spec("engine"):
     project = Path(__file__).resolve().parents[1]
+    sys.path.insert(0, str(project))
+    from common.shell import set_up
+
     print(
         f"error: this Python ({sys.executable}) has no module engine: set up the environment and activate it with "
-        f"`cd {project} && make setup && . .venv/bin/activate`",
+        f"{set_up(project)}",
         file=sys.stderr,
     )
     sys.exit(2)

@@ -17,12 +17,12 @@ project is faster. --amp affects this project's steps only.
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import _environment  # noqa: F401
 
+from common.windows import move
 from engine.cli import PROJECT, Parser, run
 from engine.errors import UserError
 from engine.system.tuning import user_environ
@@ -142,8 +142,8 @@ def write(file: Path, report: dict[str, Any]) -> None:
     """Write the report to a file, whole or not at all."""
     temporary = file.with_name(f".{file.name}.tmp")
     try:
-        temporary.write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        temporary.write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8", newline="\n")
+        move(temporary, file)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(

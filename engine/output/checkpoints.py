@@ -15,6 +15,7 @@ from typing import Any
 
 import paddle
 
+from common.windows import WINDOWS, move
 from engine import filenames
 from engine.system.atomic import sha256sum, size, sync
 from engine.weights.pdparams import CheckpointError, load
@@ -126,12 +127,13 @@ class Checkpoints:
             for name, state in zip(filenames.STATES, states, strict=True):
                 paddle.save(state, str(unfinished / name))
             manifest = {name: _measure(unfinished / name) for name in filenames.STATES}
-            (unfinished / filenames.MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(manifest, indent=2) + "\n"
+            (unfinished / filenames.MANIFEST).write_text(text, encoding="utf-8", newline="\n")
             for file in (*(unfinished / name for name in filenames.CHECKPOINT), unfinished):
                 sync(file)
             if target.exists():
                 _put_aside(target)
-            os.rename(unfinished, target)
+            move(unfinished, target)
             sync(self.folder)
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -151,8 +153,8 @@ class Checkpoints:
                 os.link(target / name, temporary)
             except OSError:  # a file system without hard links
                 shutil.copyfile(target / name, temporary)
-            os.replace(temporary, self.output / name)
-            temporary.unlink(missing_ok=True)  # os.replace leaves it if both names are of one file already
+            move(temporary, self.output / name)
+            temporary.unlink(missing_ok=True)  # `move` leaves it if both names are of one file already
 
 
 def _damage(folder: Path) -> str | None:
@@ -176,11 +178,16 @@ def _measure(file: Path) -> dict[str, int | str]:
 def _put_aside(damaged: Path) -> None:
     aside = damaged.with_name(DAMAGED + damaged.name)
     shutil.rmtree(aside, ignore_errors=True)
-    os.rename(damaged, aside)
+    move(damaged, aside)
 
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint; it is renamed first, so that no checkpoint ever lacks a file."""
     doomed = folder.with_name(f"{HIDDEN}old_{folder.name}")
-    os.rename(folder, doomed)
-    shutil.rmtree(doomed)
+    try:
+        move(folder, doomed)
+    except PermissionError:  # Windows: somebody reads it. It stays until the next one is saved
+        if not WINDOWS:
+            raise
+        return
+    shutil.rmtree(doomed, ignore_errors=WINDOWS)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from common.shell import command
+from common.windows import WINDOWS, move
 from data import Dataset
 from engine import filenames
 from engine.config.load import dump_config
@@ -39,8 +41,8 @@ class Output:
         """Refuse a folder without checkpoints, and a file or checkpoint of a run instead of its folder."""
         if run := self._run_around():
             raise UserError(
-                f"--resume {self.folder}: part of a run: give the folder of the run, --resume {run}, to continue from "
-                "its newest checkpoint",
+                f"--resume {self.folder}: part of a run: give the folder of the run, {command('--resume', run)}, to "
+                "continue from its newest checkpoint",
                 key="--resume",
                 value=str(self.folder),
                 place=run,
@@ -85,10 +87,9 @@ class Output:
             old_run, moving = self._present(filenames.RUN), self.folder / f".{filenames.REPLACED}"
             if self._has_learned() or moving.exists():  # a kill may have cut an earlier move short
                 moving.mkdir(exist_ok=True)
-                for file in old_run:
-                    file.rename(moving / file.name)
+                _move_all(old_run, moving)
                 shutil.rmtree(self.folder / filenames.REPLACED, ignore_errors=True)
-                moving.rename(self.folder / filenames.REPLACED)
+                move(moving, self.folder / filenames.REPLACED)
                 return
             for file in old_run:
                 if file.is_dir() and not file.is_symlink():
@@ -146,12 +147,26 @@ class Output:
         return all((self.folder / name / filenames.EXPORTED_WEIGHTS[format]).exists() for format in formats)
 
     def _unusable(self, error: OSError) -> UserError:
+        closing = "close the programs that have its files open, such as VisualDL, or " * WINDOWS
         return UserError(
-            f"output_dir: {self.folder} cannot be written ({error}): choose another",
+            f"output_dir: {self.folder} cannot be written ({error}): {closing}choose another",
             key="output_dir",
             value=str(self.folder),
             place=self.folder,
         )
+
+
+def _move_all(files: list[Path], folder: Path) -> None:
+    """Move files into a folder; if one cannot be moved, as on Windows while a program reads it, none is."""
+    moved: list[Path] = []
+    try:
+        for file in files:
+            move(file, folder / file.name)
+            moved.append(file)
+    except OSError:
+        for file in reversed(moved):
+            move(folder / file.name, file)
+        raise
 
 
 def read_environments(folder: Path) -> list[dict[str, Any]]:

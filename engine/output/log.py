@@ -18,7 +18,7 @@ from engine.figures import curves as plots
 from engine.history import History, Point
 from engine.output.dashboard import Dashboard
 from engine.system.atomic import size
-from engine.system.terminal import has_progress_bar
+from engine.system.terminal import has_progress_bar, reader_is_gone
 
 STEP = logging.INFO - 5  # the level of lines about single steps, which a progress bar replaces on the console
 
@@ -143,5 +143,8 @@ class _Console(logging.Handler):
         try:
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader of the console is gone; the log continues in its file
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        except OSError as error:
+            if not reader_is_gone(error):
+                raise
+            # The log continues in its file.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

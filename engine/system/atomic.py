@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from common.windows import WINDOWS, move
 from engine.errors import UserError
 
 
@@ -25,7 +27,7 @@ def replace(writers: Mapping[Path, Callable[[Path], object]]) -> None:
             write(temporary)
             sync(temporary)
         for file, temporary in temporaries.items():
-            os.replace(temporary, file)
+            move(temporary, file)
             sync(file.parent)
     finally:
         for temporary in temporaries.values():
@@ -33,8 +35,8 @@ def replace(writers: Mapping[Path, Callable[[Path], object]]) -> None:
 
 
 def replace_text(file: Path, text: str) -> None:
-    """Write a text file as `replace` does; characters that UTF-8 lacks (in odd file names) are escaped."""
-    replace({file: lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")})
+    """Write a text file as `replace` does, the same bytes on every system; what UTF-8 lacks in odd names is escaped."""
+    replace({file: lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")})
 
 
 @contextlib.contextmanager
@@ -59,12 +61,28 @@ def writing_into(folder: str | Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until the content of a file, or the names in a folder, are on disk.
+
+    Windows opens no folders: there nothing promises that a new name outlives a power failure.
+    """
+    folder = path.is_dir()
+    if folder and WINDOWS:
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows syncs only what may be written
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a disk that cannot
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync leaves the data in the drive's cache there
+            return
+    os.fsync(descriptor)
 
 
 def size(path: Path) -> int:

@@ -1,10 +1,10 @@
 """A training run from a config to its output folder: from its start, or resumed."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from common.shell import command
 from common.words import counted
 from data import DataError
 from engine import filenames
@@ -76,15 +76,15 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
             records.warn(warning)
         if not resuming:
             save_to_resume(parts.state, checkpoints, records)  # if that fails, better now than after an epoch
-        command = f"python train.py --resume {shlex.quote(str(output.folder))}{' --extend' * extending}"
+        again = command("python", "train.py", "--resume", output.folder, *["--extend"] * extending)
         try:
             Trainer(parts, config, records, checkpoints, stop).fit()
         except Stopped as stopped:
-            records.info(f"Stopped by {stopped.signal} at step {parts.state.step}. Resume with: {command}")
+            records.info(f"Stopped by {stopped.signal} at step {parts.state.step}. Resume with: {again}")
             raise
         except (CheckpointError, DataError) as error:
             raise UserError(
-                f"{error}; then resume with: {command}", key=error.key, value=error.value, place=error.place
+                f"{error}; then resume with: {again}", key=error.key, value=error.value, place=error.place
             ) from error
         for note in _conclusion(device, parts, output):
             records.info(note)
@@ -142,11 +142,11 @@ def _conclusion(device: str, parts: Parts, output: Output) -> Iterator[str]:
     """Yield lines for the log about the result and what to do next."""
     best = parts.state.best
     kept = filenames.model(filenames.BEST if best["epoch"] else filenames.FINAL)
-    weights = shlex.quote(str(output.folder / kept))
+    weights = output.folder / kept
     yield (
         f"Done in {seconds(parts.state) / 60:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
         f"({parts.dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {output.folder}"
     )
-    yield f"Next: python eval.py --weights {weights} --report"
-    yield f"      python tools/show_attention.py --weights {weights} val:0"
-    yield f"      visualdl --logdir {shlex.quote(str(output.folder))}"
+    yield f"Next: {command('python', 'eval.py', '--weights', weights, '--report')}"
+    yield f"      {command('python', 'tools/show_attention.py', '--weights', weights, 'val:0')}"
+    yield f"      {command('visualdl', '--logdir', output.folder)}"

@@ -92,6 +92,41 @@ def test_a_folder_is_no_file_of_weights_but_names_those_in_it(three, tmp_path, i
     assert expected in str(caught.value)
 
 
+def test_without_hard_links_the_latest_are_copies(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "not on FAT")
+
+    monkeypatch.setattr(checkpoints_module.os, "link", refuse)
+    for step in (10, 20):
+        save(Checkpoints(tmp_path), step)
+    (whole,) = Checkpoints(tmp_path).all()
+    for name in filenames.CHECKPOINT:
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+        assert not (tmp_path / name).samefile(whole / name)
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_an_old_one_that_is_read_on_windows_is_dropped_later(three, monkeypatch, windows):
+    move, read = checkpoints_module.move, [three.all()[-1].name]
+
+    def refuse(source, target):
+        if source.name in read:
+            raise PermissionError(13, "in use")
+        move(source, target)
+
+    monkeypatch.setattr(checkpoints_module, "WINDOWS", windows)
+    monkeypatch.setattr(checkpoints_module, "move", refuse)
+    if not windows:
+        with refuses(CheckpointError):
+            save(three, 40)
+        return
+    save(three, 40)
+    assert [step_of(folder) for folder in three.all()] == [40, 30, 20, 10]
+    read.clear()
+    save(three, 50)
+    assert [step_of(folder) for folder in three.all()] == [50, 40, 30]
+
+
 def test_a_checkpoint_with_a_prefix_is_never_resumed_from_nor_dropped(three):
     save(three, 39, prefix="diverged_")
     assert step_of(three.newest()[0]) == step_of(three.output) == 30
