@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 import numpy as np
+import psutil
 from tqdm import tqdm
 
 from . import pictures
@@ -308,10 +309,10 @@ def _room(folder: Path, count: int, side: int) -> np.ndarray:
 
 def _memory() -> int:
     """Return the memory of the machine, or of the container if that has less, in bytes."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = psutil.virtual_memory().total
     for file in LIMITS:
         with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
-            memory = min(memory, int(Path(file).read_text()))
+            memory = min(memory, int(Path(file).read_text(encoding="utf-8")))
     return memory
 
 

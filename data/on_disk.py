@@ -1,5 +1,6 @@
 """Pictures of a folder that stay on disk until they are asked for, where memory should not grow with their number."""
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class PicturesOnDisk(Sequence[np.ndarray]):
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self.files)

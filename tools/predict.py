@@ -74,10 +74,14 @@ def main() -> None:
 
 def say(parts: Iterable[str]) -> None:
     """Print predictions on stdout."""
+    from engine.system.terminal import reader_is_gone
+
     try:
         sys.stdout.writelines(parts)
         print(flush=True)
-    except BrokenPipeError:  # the reader, for example `head`, has left
+    except OSError as error:
+        if not reader_is_gone(error):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
 
 

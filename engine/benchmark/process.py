@@ -3,13 +3,12 @@
 import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import UserError
+from engine.system import children
 from engine.system.environment import PROJECT
 
 
@@ -37,14 +36,7 @@ class Process:
         self.spec: dict[str, Any] = {"config": config_file, "overrides": overrides, "file": file, "settings": settings}
         self.spec["environ"] = sorted(variables)
         variables["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [variables.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.benchmark.subjects"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=variables,
-            start_new_session=True,  # Ctrl-C reaches only the side that measures, which then ends the whole group
-        )
+        self.process = children.start([sys.executable, "-m", "engine.benchmark.subjects"], variables)
         assert self.process.stdin
         assert self.process.stdout
         self.requests, self.answers = self.process.stdin, self.process.stdout
@@ -53,9 +45,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        children.end(self.process)
         with contextlib.suppress(OSError):  # a request that it could not read before it died
             self.requests.close()
         self.answers.close()
@@ -76,7 +66,7 @@ class Process:
             line = ""
         if not line:
             status = self.process.wait()
-            hint = ": out of memory? try a smaller --batch" if status == -signal.SIGKILL else ""
+            hint = ": out of memory? try a smaller --batch" if children.was_killed(status) else ""
             raise self._error(f"ended with status {status} in {action!r}{hint}", value=status)
         answer = json.loads(line)
         if "error" in answer:

@@ -8,7 +8,6 @@ import functools
 import itertools
 import json
 import os
-import resource
 import runpy
 import sys
 import tempfile
@@ -23,9 +22,10 @@ import numpy as np
 
 from common.errors import InputError
 from engine.errors import UserError
-from engine.system import tuning
+from engine.system import children, tuning
 from engine.system.device import describe_device, select_device
 from engine.system.environment import environment
+from engine.system.terminal import reader_is_gone
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -57,7 +57,9 @@ def serve() -> None:
             answer = {"error": _in_short(error)}
         try:
             os.write(answers, json.dumps(answer, default=str).encode() + b"\n")
-        except BrokenPipeError:
+        except OSError as error:
+            if not reader_is_gone(error):
+                raise
             return
 
 
@@ -123,8 +125,7 @@ class _Bench:
     def peak_memory(self) -> float:
         """Return the peak memory in MB: of tensors on a GPU, of the whole process on a CPU."""
         if self.device == "cpu":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            return peak / (1e6 if sys.platform == "darwin" else 1e3)
+            return children.peak_memory()
         import paddle
 
         return paddle.device.cuda.max_memory_allocated() / 1e6

@@ -1,12 +1,11 @@
 """The device that a run computes on: selection, description, peak memory, determinism."""
 
 import math
-import platform
 import shutil
 
 from common.words import counted
 from engine.errors import UserError
-from engine.system.tuning import cpu_info, cpu_threads, tune_cpu
+from engine.system.tuning import cpu_name, cpu_threads, tune_cpu
 
 
 def select_device(wanted: str) -> str:
@@ -56,8 +55,7 @@ def describe_device(device: str) -> str:
     from engine.system import nvidia  # imports paddle
 
     if device == "cpu":
-        name = next((line.split(":", 1)[1].strip() for line in cpu_info().splitlines() if "model name" in line), None)
-        description = f"cpu ({name or platform.machine()}, {counted(cpu_threads(), 'thread')})"
+        description = f"cpu ({cpu_name()}, {counted(cpu_threads(), 'thread')})"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
             description += "; this machine has an NVIDIA driver, but this Paddle is a CPU build"
         if paddle.is_compiled_with_cuda() and not paddle.device.cuda.device_count():

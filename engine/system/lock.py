@@ -1,13 +1,17 @@
 """One run at a time in an output folder."""
 
 import contextlib
+import importlib
 import os
 import platform
 from pathlib import Path
 from typing import Any, TextIO
 
+from common.windows import WINDOWS
 from engine import filenames
 from engine.errors import UserError
+
+FAR = 1 << 20  # the byte that is locked on Windows: behind the owner's name, because no other process can read it
 
 
 class Lock:
@@ -60,9 +64,16 @@ class Lock:
 
 
 def _lock(stream: TextIO) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if WINDOWS:
+        msvcrt: Any = importlib.import_module("msvcrt")
+        stream.seek(0)
+        os.lseek(stream.fileno(), FAR, os.SEEK_SET)  # `locking` begins at the descriptor's position
+        try:
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(stream.fileno(), 0, os.SEEK_SET)
         return
+    import fcntl
+
     # A POSIX lock: forked workers do not inherit it. They may outlive a killed run for a while.
     fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

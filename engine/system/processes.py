@@ -11,6 +11,7 @@ import paddle
 from paddle import Tensor, distributed, nn
 
 from common import paddle_private
+from engine.errors import UserError
 
 
 def size() -> int:
@@ -29,7 +30,18 @@ def local_gpu() -> int:
 
 
 def join() -> None:
-    """Join the other processes' group; `select_device` calls this once the device is selected."""
+    """Join the other processes' group; `select_device` calls this once the device is selected.
+
+    Raises:
+        UserError: this build of Paddle has no means for processes to exchange anything, as for Windows.
+    """
+    if size() > 1 and not distributed.is_available():
+        raise UserError(
+            f"{size()} processes, but this build of Paddle {paddle.__version__} cannot exchange anything between them: "
+            "train in one process, without paddle.distributed.launch",
+            key="processes",
+            value=size(),
+        )
     if size() > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
 

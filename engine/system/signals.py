@@ -1,4 +1,4 @@
-"""Stopping a run by SIGINT or SIGTERM: the signal is noted, and the run stops after the current step."""
+"""Stopping a run by SIGINT, SIGTERM or SIGBREAK: the signal is noted, and the run stops after the current step."""
 
 import os
 import signal
@@ -11,7 +11,8 @@ import paddle
 from engine.errors import Stopped
 from engine.system import processes
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows: Ctrl-C and Ctrl-Break. SIGTERM reaches no handler there; whoever sends it ends the process at once.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else []))
 TOGETHER = 2.0  # seconds within which signals count as one: a terminal signals both the launcher and its processes
 
 

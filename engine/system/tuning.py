@@ -3,6 +3,8 @@
 import ctypes
 import logging
 import os
+import platform
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -16,7 +18,7 @@ def before_paddle() -> None:
     _user_environ = dict(os.environ)
     _user_set_threads = "OMP_NUM_THREADS" in os.environ  # asked here because Paddle sets it to 1 on import
     warnings.filterwarnings("ignore", message="No ccache found")
-    if "AuthenticAMD" in cpu_info():
+    if "AuthenticAMD" in cpu_info() or "AuthenticAMD" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise MKL in the wheel takes a slow path on AMD
 
 
@@ -68,9 +70,23 @@ def cpu_threads() -> int:
     )  # processes on this machine, set by the launcher
 
 
+def cpu_name() -> str:
+    """Return the name of the CPU, or only its architecture."""
+    for line in cpu_info().splitlines():
+        if "model name" in line:
+            return line.split(":", 1)[1].strip()
+    if name := os.environ.get("PROCESSOR_IDENTIFIER"):  # Windows
+        return name
+    try:  # macOS
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, check=True, encoding="utf-8").stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return platform.machine()
+
+
 def cpu_info() -> str:
     """Return the text of /proc/cpuinfo, or "" if it does not exist."""
     try:
-        return Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

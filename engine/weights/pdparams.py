@@ -110,9 +110,9 @@ def load(file: str | Path) -> dict[str, Any]:
             state = safe_pickle.load(stream)
     except FileNotFoundError:
         raise CheckpointError(f"{file}: no such file of weights", place=file) from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{file}: a folder: {give_one_of(files_in(file))}", place=file) from None
     except OSError as error:
+        if Path(file).is_dir():  # Windows says that it is not permitted
+            raise CheckpointError(f"{file}: a folder: {give_one_of(files_in(file))}", place=file) from None
         raise CheckpointError(f"{file}: not readable ({error})", place=file) from error
     except safe_pickle.PickleRefused as error:
         raise CheckpointError(

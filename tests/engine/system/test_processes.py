@@ -13,7 +13,9 @@ from visualdl import LogReader
 import eval as eval_script
 from data import DataError, Split, build_train_loader
 from data.sampler import EpochBatchSampler
+from engine.errors import UserError
 from engine.output.checkpoints import Checkpoints
+from engine.system import processes
 from engine.weights import pdparams
 from tests.support import archives
 from tests.support.errors import one_line_about, refuses
@@ -228,3 +230,10 @@ def test_a_launcher_that_gets_a_signal_lets_all_save_though_it_signals_their_wor
     log = (tmp_path / "run" / "train.log").read_text()
     step = int(re.search(r"Stopped by SIGTERM at step (\d+)", log)[1])
     assert Checkpoints(tmp_path / "run").newest()[0].name.endswith(f"_step_{step:08}")
+
+
+def test_a_paddle_without_communication_refuses_several_processes(monkeypatch):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    monkeypatch.setattr(processes.distributed, "is_available", lambda: False)
+    with refuses(UserError, key="processes", value=2):
+        processes.join()
