@@ -1,5 +1,7 @@
 """Evaluate saved weights: accuracy, loss, calibration, pictures per second, and a grid of predictions."""
 
+from pathlib import Path
+
 from engine.cli import Parser, run
 
 
@@ -47,7 +49,8 @@ def main() -> None:
         f"ips: {measured['images_per_second']:.1f} samples/s with loading, "
         f"{measured['model_images_per_second']:.1f} samples/s the model alone"
     )
-    print(f"written: {output}/eval.json, {output}/predictions.png" + f", {output}/report.html" * arguments.report)
+    names = ("eval.json", "predictions.png", *["report.html"] * arguments.report)
+    print("written:", ", ".join(str(Path(output) / name) for name in names))
 
 
 if __name__ == "__main__":

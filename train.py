@@ -47,7 +47,7 @@ def main() -> None:
                 key="output_dir",
                 place=folder,
             )
-        config.output_dir, resuming = str(folder), True
+        config.output_dir, resuming = folder.as_posix(), True
     train(config, overwrite=arguments.overwrite, resuming=resuming, extending=arguments.extend)
 
 

@@ -42,7 +42,7 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     _refuse_unknown_keys(tree, origins, file)
     config = _build(Config, tree, (), origins, file)
     if not config.output_dir:
-        config.output_dir = str(Path("output") / file.stem)
+        config.output_dir = f"output/{file.stem}"
     return config
 
 

@@ -1,6 +1,9 @@
-"""Paths as users write them."""
+"""Paths as users write them, and as files keep them."""
 
 import os
+import re
+
+from common.windows import WINDOWS
 
 
 def expand_user(path: str) -> str:
@@ -11,6 +14,14 @@ def expand_user(path: str) -> str:
     """
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        name = expanded.partition("/")[0]
+        name = re.split(r"[/\\]" if WINDOWS else "/", expanded)[0]
         raise ValueError(f"a path (there is no user {name[1:]!r}; for a file named {name} write ./{path})")
-    return expanded
+    return portable(expanded)
+
+
+def portable(path: str) -> str:
+    r"""Return a path with the separators that every system reads: on Windows / for \.
+
+    So a run's config means the same where the run is continued. What Windows takes literally, `\\?\...`, is kept.
+    """
+    return path.replace("\\", "/") if WINDOWS and not path.startswith("\\\\?\\") else path
