@@ -66,7 +66,7 @@ def main():
         written_by_hand, mark, _ = page.file.read_text(encoding="utf-8").partition(page.mark)
         if not mark:
             raise UserError(f"{page.file} lacks the line {page.mark}: put it where the tables begin", place=page.file)
-        page.file.write_text(f"{written_by_hand}{mark}\n\n{tables(page)}", encoding="utf-8")
+        page.file.write_text(f"{written_by_hand}{mark}\n\n{tables(page)}", encoding="utf-8", newline="\n")
     for key in untranslated():
         print(f"{CHINESE.file.relative_to(ROOT)}: to be translated: {key}")
 

@@ -72,9 +72,9 @@ def export(weights: str | Path, config: Config, format: str, output: str | Path)
             made = Path(temporary)
             _write(trained, format, made)
             about = dump_config(dataclasses.replace(config, device="auto"))
-            (made / filenames.CONFIG).write_text(about, encoding="utf-8")
+            atomic.replace_text(made / filenames.CONFIG, about)
             description, lines = _describe(trained, format, made)
-            (made / filenames.DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            atomic.replace_text(made / filenames.DESCRIPTION, json.dumps(description, indent=2) + "\n")
             device = "cpu" if format == "onnx" else trained.device  # onnxruntime may be installed without GPU support
             layer = program.Exported(made, description, device)
             lines.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
@@ -170,7 +170,9 @@ def _convert(folder: Path) -> None:
     # The optimizer of paddle2onnx 2 would install packages here; onnxruntime optimizes when it loads a model.
     arguments += [] if old else ["--optimize_tool", "None"]
     command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+    )
     if done.returncode or not atomic.size(folder / result):
         reason = _reason(done.stdout.splitlines()) or f"status {done.returncode}"
         raise UserError(

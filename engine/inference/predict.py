@@ -165,7 +165,7 @@ def write(answers: Answers, output: str | Path) -> list[Path]:
     written = [Path(output) / filenames.PREDICTIONS]
 
     def write_document(path: Path) -> None:
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as stream:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             stream.writelines(answers.document(ensure_ascii=False))
             stream.write("\n")
 

@@ -28,7 +28,7 @@ def libraries() -> dict[str, str]:
 
 def environment(device: str) -> dict:
     """Return the versions, device and git commit of a run, for `environment.json`."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    commit, changes = _git("rev-parse", "HEAD"), _git("--no-optional-locks", "status", "--porcelain")
     return {
         **libraries(),
         "device": describe_device(device),
@@ -39,7 +39,9 @@ def environment(device: str) -> dict:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=PROJECT, capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
         return done.stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
         return None
