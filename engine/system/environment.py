@@ -28,7 +28,8 @@ def libraries() -> dict[str, str]:
 
 def environment(device: str) -> dict:
     """Return the versions, device and git commit of a run, for `environment.json`."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("--no-optional-locks", "status", "--porcelain")
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("--no-optional-locks", "status", "--porcelain")  # someone may be committing
     return {
         **libraries(),
         "device": describe_device(device),

@@ -20,7 +20,8 @@ from PIL import Image
 
 from engine.weights import pdparams
 from tests.support import archives
-from tests.support.runs import MICRO, ROOT, arguments, assert_same_run
+from tests.support.errors import one_line_about
+from tests.support.runs import MICRO, ROOT, arguments, assert_same_run, assert_same_weights
 
 SUPPORT = ROOT / "tests" / "support"
 CLASSES = ["cat ≥ 1 ×", "狗"]  # neither is in cp1252 as a whole
@@ -36,8 +37,9 @@ def environment(folder, **more):
     return {**kept, "PYTHONPATH": path, "IMITATION_PROCESSES": str(noted), **more}
 
 
-def start(command, folder, **pipes):
-    return subprocess.Popen([sys.executable, *map(str, command)], env=environment(folder), cwd=folder, **pipes)
+def start(command, folder, *, variables=None, **pipes):
+    variables = environment(folder, **variables or {})
+    return subprocess.Popen([sys.executable, *map(str, command)], env=variables, cwd=folder, **pipes)
 
 
 def pictures(folder):
@@ -99,6 +101,7 @@ def jobs_of(home):
         "train": (train, of_pictures),
         "train fast": (train, of_archive(fast)),
         "train in a used folder": (train, of_archive(fast)),
+        "train on a folder": (train, arguments(home / "pictures", home / "never")),
         "train with workers": (train, of_archive(home / "workers", "data.pipeline=host", "data.num_workers=2")),
         "stop": (train, of_archive(stopped)),
         "resume": (train, ("--resume", stopped)),
@@ -126,7 +129,7 @@ def jobs_of(home):
 
 
 RUNS = ("my run's", "fast", "stopped")
-STATUS = {"stop": 130, "train in a used folder": 2}  # of those that do not end with 0
+STATUS = {"stop": 130, "train in a used folder": 2, "train on a folder": 2}  # of those that do not end with 0
 SIGNAL_AT = {"stop": 3}
 
 
@@ -149,18 +152,24 @@ def home(tmp_path_factory, server):
     home = tmp_path_factory.mktemp("Räder & more")
     archive = put_together(home, server)
     dying = [SUPPORT / "dying_train.py", 60, "SIGTERM", *arguments(archive, home / "killed")]
-    dead = start(dying, home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    fat = {"IMITATION_FAT": "1"}
+    dead = start(dying, home, variables=fat, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, _ = dead.communicate()
-    jobs = [
-        {"name": name, "script": str(script), "arguments": list(map(str, values)), "signal_at": SIGNAL_AT.get(name)}
-        for name, (script, values) in jobs_of(home).items()
-    ]
-    (home / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
-    assert start([SUPPORT / "in_turn.py", home / "jobs.json", home / "results.json"], home).wait() == 0
-    results = json.loads((home / "results.json").read_text(encoding="utf-8"))
+    results = run_in_turn(home, jobs_of(home))
     results["killed"] = {"status": dead.returncode, "out": output.decode("cp1252"), "err": ""}
     (home / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return home
+
+
+def run_in_turn(home, jobs):
+    """Run scripts in one process; return the status and the output of each by name."""
+    listed = [
+        {"name": name, "script": str(script), "arguments": list(map(str, values)), "signal_at": SIGNAL_AT.get(name)}
+        for name, (script, values) in jobs.items()
+    ]
+    (home / "jobs.json").write_text(json.dumps(listed), encoding="utf-8")
+    assert start([SUPPORT / "in_turn.py", home / "jobs.json", home / "done.json"], home).wait() == 0
+    return json.loads((home / "done.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +291,10 @@ def test_printed_commands_are_for_the_shell_that_is_there(home, results):
     assert f'python train.py --resume "{home / "stopped"}"' in results["stop"]["out"]
 
 
+def test_a_folder_for_an_archive_is_told_from_one_that_may_not_be_read(home, results):
+    one_line_about(results["train on a folder"]["err"], "data.file", home / "pictures", "data.name=folder")
+
+
 def test_the_benchmark_knows_its_peak_memory(home):
     report = json.loads((home / "benchmark.json").read_text(encoding="utf-8"))
     assert 50 < report["train_step"]["peak_memory_mb"] < 5000
@@ -295,3 +308,25 @@ def test_the_options_page_is_the_same_bytes(home):
 
 def test_the_cpu_is_named_without_proc(results):
     assert "Device: cpu (Intel64 Family 6 Model 143" in results["train"]["out"]
+
+
+@pytest.mark.slow
+def test_an_export_as_onnx_works(home):
+    pytest.importorskip("paddle2onnx")
+    weights = home / "fast" / "best_model.pdparams"
+    jobs = {
+        "export": (ROOT / "tools" / "export.py", ("--weights", weights, "--format", "onnx")),
+        "eval": (ROOT / "eval.py", ("--weights", home / "fast" / "onnx", "--output", home / "of onnx")),
+    }
+    for name, done in run_in_turn(home, jobs).items():
+        assert done["status"] == 0, f"{name}: {done['err']}"
+
+
+@pytest.mark.slow
+def test_weights_are_converted_both_ways(home):
+    pytest.importorskip("torch")
+    weights, tool = home / "fast" / "best_model.pdparams", ROOT / "tools" / "convert_weights.py"
+    jobs = {"there": (tool, (weights, home / "a.pth")), "back": (tool, (home / "a.pth", home / "a.pdparams"))}
+    for name, done in run_in_turn(home, jobs).items():
+        assert done["status"] == 0, f"{name}: {done['err']}"
+    assert_same_weights(weights, home / "a.pdparams")
