@@ -159,7 +159,9 @@ def user_of(found: os.stat_result, whole: str, within: str | None, process: str)
     """Return the path in use by a process: of the same file, or within the folder; None if there is none."""
     try:
         descriptors = [f"{process}/fd/{name}" for name in os.listdir(f"{process}/fd")]
-        mapped = {line.split(maxsplit=5)[5] for line in real.open(f"{process}/maps") if line.count(os.sep)}
+        mapped = {
+            line.split(maxsplit=5)[5] for line in real.open(f"{process}/maps", encoding="utf-8") if line.count(os.sep)
+        }
     except OSError:  # it has ended
         return None
     for descriptor in [*descriptors, f"{process}/cwd"]:
@@ -307,7 +309,7 @@ def install() -> None:
         if stream is not None and not stream.isatty():
             stream.reconfigure(encoding="cp1252", **({} if stream is sys.stdin else {"newline": "\r\n"}))
     if noted := os.environ.get("IMITATION_PROCESSES"):
-        real.open(os.path.join(noted, str(os.getpid())), "w").close()
+        real.open(os.path.join(noted, str(os.getpid())), "w", encoding="utf-8").close()
 
 
 install()
