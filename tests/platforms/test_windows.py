@@ -22,6 +22,7 @@ from engine.weights import pdparams
 from tests.support import archives
 from tests.support.errors import one_line_about
 from tests.support.runs import MICRO, ROOT, arguments, assert_same_run
+from tests.support.trained import write_run
 
 SUPPORT = ROOT / "tests" / "support"
 CLASSES = ["cat ≥ 1 ×", "狗"]  # neither is in cp1252 as a whole
@@ -316,25 +317,27 @@ def test_the_cpu_is_named_without_proc(results):
 
 
 @pytest.mark.slow
-def test_an_export_as_onnx_works(home):
+def test_an_export_as_onnx_works(tmp_path, nano):
     pytest.importorskip("paddle2onnx")
-    weights = home / "fast" / "best_model.pdparams"
+    run = write_run(tmp_path / "run", archives.write(tmp_path / "cifar10.tar.gz", archives.members()))
+    weights = run / "best_model.pdparams"
     jobs = {
         "export": (ROOT / "tools" / "export.py", ("--weights", weights, "--format", "onnx")),
-        "eval": (ROOT / "eval.py", ("--weights", home / "fast" / "onnx", "--output", home / "of onnx")),
+        "eval": (ROOT / "eval.py", ("--weights", run / "onnx", "--output", tmp_path / "evaluated")),
     }
-    for name, done in run_in_turn(home, jobs).items():
+    for name, done in run_in_turn(tmp_path, jobs).items():
         assert done["status"] == 0, f"{name}: {done['err']}"
 
 
 @pytest.mark.slow
-def test_weights_are_converted_both_ways(home):
+def test_weights_are_converted_both_ways(tmp_path, nano):
     pytest.importorskip("torch")
-    weights, tool = home / "fast" / "best_model.pdparams", ROOT / "tools" / "convert_weights.py"
-    jobs = {"there": (tool, (weights, home / "a.pth")), "back": (tool, (home / "a.pth", home / "a.pdparams"))}
-    for name, done in run_in_turn(home, jobs).items():
+    run = write_run(tmp_path / "run", archives.write(tmp_path / "cifar10.tar.gz", archives.members()))
+    weights, tool = run / "best_model.pdparams", ROOT / "tools" / "convert_weights.py"
+    jobs = {"there": (tool, (weights, run / "a.pth")), "back": (tool, (run / "a.pth", run / "a.pdparams"))}
+    for name, done in run_in_turn(tmp_path, jobs).items():
         assert done["status"] == 0, f"{name}: {done['err']}"
-    before, after = pdparams.load(weights), pdparams.load(home / "a.pdparams")
+    before, after = pdparams.load(weights), pdparams.load(run / "a.pdparams")
     assert len(after) > 20
     for name, array in after.items():
         np.testing.assert_equal(array, before[name])
