@@ -99,8 +99,8 @@ def test_pictures_of_any_size_are_kept_as_their_middle_square(folder, side):
 def test_what_systems_leave_in_folders_is_left_out(folder):
     md5 = data.load(folder, "folder").md5
     for name in (".DS_Store", "train/.DS_Store", "train/cat/.hidden.png", "train/cat/Thumbs.db", "val/desktop.ini"):
-        (folder / name).write_text("junk")
-    (folder / "notes.txt").write_text("beside train and val anything may lie")
+        (folder / name).write_text("junk", encoding="utf-8")
+    (folder / "notes.txt").write_text("beside train and val anything may lie", encoding="utf-8")
     assert data.load(folder, "folder").md5 == md5
 
 
@@ -237,7 +237,7 @@ def test_all_broken_pictures_are_named_in_order(folder, monkeypatch):
     monkeypatch.setattr(folders.os, "sched_getaffinity", lambda process: range(4), raising=False)
     names = ["train/cat/001.png", "train/dog/003.png", "val/cat/000.png"]
     for name in reversed(names):
-        (folder / name).write_text("no picture")
+        (folder / name).write_text("no picture", encoding="utf-8")
     with refuses(data.DataError, key="data.file", place=folder / names[0]) as caught:
         data.load(folder, "folder")
     places = [str(caught.value).index(f"{folder / name}: not a picture") for name in names]
@@ -250,7 +250,7 @@ def test_more_than_20_problems_are_listed_in_a_file(folder, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     broken = sorted((folder / "train").glob("*/00[0-4].png"))[:count]
     for file in broken:
-        file.write_text("no picture")
+        file.write_text("no picture", encoding="utf-8")
     config = load_config(MICRO, [f"data.file={folder}", *(f"{setting}" for setting in OF_A_FOLDER)])
     with refuses(data.DataError, key="data.file") as caught:
         build.build_dataset(config)
@@ -258,7 +258,9 @@ def test_more_than_20_problems_are_listed_in_a_file(folder, tmp_path, monkeypatc
     assert sum(f"{file}: " in str(caught.value) for file in broken) == 20
     assert listed.exists() == (build.PROBLEMS in str(caught.value)) == (count > 20)
     if count > 20:
-        assert sorted(line.split(": ")[0] for line in listed.read_text().splitlines()) == list(map(str, broken))
+        assert sorted(line.split(": ")[0] for line in listed.read_text(encoding="utf-8").splitlines()) == list(
+            map(str, broken)
+        )
 
 
 def test_all_places_that_are_out_of_order_are_named(folder):
@@ -379,8 +381,8 @@ def test_pictures_that_memory_cannot_hold_are_refused_before_they_are_read(whole
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
     machine = folders._memory()
-    (tmp_path / "limit").write_text("1000\n")
-    (tmp_path / "none").write_text("max\n")
+    (tmp_path / "limit").write_text("1000\n", encoding="utf-8")
+    (tmp_path / "none").write_text("max\n", encoding="utf-8")
     monkeypatch.setattr(folders, "LIMITS", [tmp_path / "none", tmp_path / "missing"])
     assert folders._memory() >= machine
     monkeypatch.setattr(folders, "LIMITS", [tmp_path / "none", tmp_path / "limit"])
@@ -527,7 +529,7 @@ def test_the_same_pictures_as_archive_and_as_folder_train_the_same_model(trained
 
 
 def test_the_run_records_its_data(trained, twins):
-    noted = json.loads((trained["folder"] / "environment.json").read_text())["archive"]
+    noted = json.loads((trained["folder"] / "environment.json").read_text(encoding="utf-8"))["archive"]
     assert noted == {
         "name": "folder",
         "file": str(twins[1]),
@@ -536,9 +538,9 @@ def test_the_run_records_its_data(trained, twins):
         "classes": CLASSES,
     }
     assert load_config(trained["folder"] / CONFIG).model.num_classes == 10  # counted
-    assert "WARNING" not in (trained["folder"] / "train.log").read_text()
-    assert "20 to validate on (validation set)" in (trained["folder"] / "train.log").read_text()
-    assert "archive" not in (trained["folder"] / "train.log").read_text()
+    assert "WARNING" not in (trained["folder"] / "train.log").read_text(encoding="utf-8")
+    assert "20 to validate on (validation set)" in (trained["folder"] / "train.log").read_text(encoding="utf-8")
+    assert "archive" not in (trained["folder"] / "train.log").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -604,9 +606,9 @@ def test_a_run_older_than_data_name_is_resumed(trained, twins, tmp_path, monkeyp
         with pytest.raises(SystemExit):
             train(patch, twins[0], output)
     assert "data.name" not in pdparams.load(output / "latest.pdstates")["about"]["config"]
-    config = (output / CONFIG).read_text()
-    (output / CONFIG).write_text(re.sub("  (name: cifar10|side: 0)\n", "", config))
-    assert (output / CONFIG).read_text().count("\n") == config.count("\n") - 2
+    config = (output / CONFIG).read_text(encoding="utf-8")
+    (output / CONFIG).write_text(re.sub("  (name: cifar10|side: 0)\n", "", config), encoding="utf-8")
+    assert (output / CONFIG).read_text(encoding="utf-8").count("\n") == config.count("\n") - 2
     resume(monkeypatch, output)
     assert_same_weights(output / "final_model.pdparams", trained["archive"] / "final_model.pdparams")
 
@@ -638,10 +640,10 @@ def check_everything_after_training(what, run, classes, trained, twins, tmp_path
         Figure, "savefig", lambda figure, file, **_: file.write(b"PNG") if hasattr(file, "write") else 0
     )
     script(monkeypatch, eval_script.main, "--weights", weights, "--report")
-    measured = json.loads((run / "eval.json").read_text())
+    measured = json.loads((run / "eval.json").read_text(encoding="utf-8"))
     assert measured["classes"] == classes
     assert measured["provenance"]["archive_name"] == what
-    report = (run / "report.html").read_text()
+    report = (run / "report.html").read_text(encoding="utf-8")
     assert measured["provenance"]["archive_md5"] in report
     assert f'<td class="number">{len(classes) - 1}</td><td><span>{classes[-1]}</span></td>' in report
     assert ("official" in report) == (what != "folder")
@@ -657,7 +659,7 @@ def check_everything_after_training(what, run, classes, trained, twins, tmp_path
     tool(monkeypatch, "show_augmentation.py", "-c", config, "--epochs", 1, "--output", tmp_path / "augmentation")
     tool(monkeypatch, "show_augmentation.py", "-c", config, "--appliers", "--output", tmp_path / "augmentation")
     tool(monkeypatch, "compare.py", trained["archive"], run, "--output", tmp_path / "comparison")
-    assert "data.name" in (tmp_path / "comparison" / "comparison.md").read_text()
+    assert "data.name" in (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_a_file_and_the_same_picture_of_the_data_are_predicted_alike(trained, twins, monkeypatch, capsys):

@@ -125,7 +125,7 @@ def test_a_run_learns_from_mixed_batches_and_is_validated_on_plain_ones(nano, tm
     settings = ("data.mixup=0.8", "data.cutmix=1", "train.accumulate=2", "train.epochs=1")
     with blank_figures():
         train(monkeypatch, archive, output, *settings)
-    assert "Training batches are mixed" in (output / "train.log").read_text()
+    assert "Training batches are mixed" in (output / "train.log").read_text(encoding="utf-8")
     config = load_config(output / "config.yaml")
     dataset, model, how = build.build_dataset(config), build.build_model(config), Mixing(0.8, 1.0, 10)
     plain = list(build.build_train_loader(config, dataset))[:4]  # the fifth does not make a step

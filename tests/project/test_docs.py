@@ -41,7 +41,7 @@ NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*(?:e-?[0-9]+)?")
 
 def blocks(page):
     """A page's blocks as lists of lines: what blank lines part, and code between its fences."""
-    parts = re.split(rf"({FENCED.pattern})", (ROOT / page).read_text(), flags=FENCED.flags)
+    parts = re.split(rf"({FENCED.pattern})", (ROOT / page).read_text(encoding="utf-8"), flags=FENCED.flags)
     return [part.splitlines() for i, text in enumerate(parts) for part in ([text] if i % 2 else text.split("\n\n"))]
 
 
@@ -191,7 +191,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page):
     """Paths below the project's folders, configs and tests; what runs make (`output/`, `datasets/`) is free."""
-    text = (ROOT / page).read_text()
+    text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:common|configs|data|docs|engine|models|requirements|tests|tools)/[\w./-]*\w", text))
     named |= {f"configs/{name}" for name in re.findall(r"(?<![\w/>])\w+_\w+\.yaml\b", text)}
     for name in named - MADE_BY_READERS:
@@ -214,10 +214,10 @@ def test_chinese_paragraphs_are_not_wrapped(page):
 @pytest.mark.parametrize("page", ["README.md", "README_cn.md"])
 def test_the_first_screen_can_be_pasted_after_the_demo(page):
     """Its commands use files that are there by then, and train only what a CPU finishes."""
-    block = re.search(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    block = re.search(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)[1]
     lines = [line.partition("#")[0].strip() for line in block.splitlines() if not line.startswith("#")]
     assert lines[:2] == ["make demo", ". .venv/bin/activate"]
-    assert "VENV ?= .venv\n" in (ROOT / "Makefile").read_text()
+    assert "VENV ?= .venv\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     configs = [load_config(ROOT / name) for line in lines for name in re.findall(r"-c (\S+)", line)]
     assert [config.model.name for config in configs] == ["regionvit_micro_32"]
     demo = load_config(ROOT / "configs/digits_demo.yaml").output_dir
@@ -228,7 +228,7 @@ def test_the_first_screen_can_be_pasted_after_the_demo(page):
 @pytest.mark.parametrize("page", [options_page.ENGLISH, options_page.CHINESE], ids=["english", "chinese"])
 def test_the_options_page_is_what_the_schema_says(page):
     """After a change of the schema run `python tools/options_page.py`; it names what is left to translate."""
-    written_by_tool = page.file.read_text().partition(page.mark)[2]
+    written_by_tool = page.file.read_text(encoding="utf-8").partition(page.mark)[2]
     assert written_by_tool.strip() == options_page.tables(page).strip()
 
 

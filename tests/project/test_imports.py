@@ -32,7 +32,7 @@ assert gzip.decompress(gzip.compress(bytes(1000000))) == bytes(1000000)
 @pytest.mark.parametrize(("room", "first"), [("common", "zlib"), *((name, "common") for name in ROOMS[1:])])
 def test_whatever_is_imported_zlib_comes_first(room, first):
     """Python runs the `__init__` of a room before any module in it."""
-    tree = ast.parse((ROOT / room / "__init__.py").read_text())
+    tree = ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert isinstance(imports[0], ast.Import)
     assert [alias.name for alias in imports[0].names] == [first]
@@ -41,5 +41,5 @@ def test_whatever_is_imported_zlib_comes_first(room, first):
 @pytest.mark.parametrize("module", ["data", *(pytest.param(name, marks=pytest.mark.slow) for name in PUBLIC)])
 def test_an_archive_is_read_in_a_fresh_process(module, tmp_path):
     command = [sys.executable, "-c", LOAD.format(module=module), archives.of("cifar10", tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr

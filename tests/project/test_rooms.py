@@ -44,7 +44,7 @@ def imports(module):
     """Return the modules of this project that a module imports, the most precise names that exist."""
     file, found = MODULES[module], set()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -16,8 +16,8 @@ import paddle
 from models import VARIANTS, attention, build_model, layers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-REFERENCE = json.loads((GOLDEN / "regionvit_reference.json").read_text())
-STATE_DICTS = json.loads((GOLDEN / "state_dicts.json").read_text())
+REFERENCE = json.loads((GOLDEN / "regionvit_reference.json").read_text(encoding="utf-8"))
+STATE_DICTS = json.loads((GOLDEN / "state_dicts.json").read_text(encoding="utf-8"))
 # The variants of the paper: the official implementation gave golden numbers for each.
 PAPER = [name for name in VARIANTS if name in {f"regionvit_{case['variant']}_224" for case in REFERENCE["cases"]}]
 

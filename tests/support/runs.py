@@ -106,7 +106,7 @@ def _dashboard(output):
 
 def lines_of_steps(output):
     """The log's lines about training and validation, up to where timing begins, without the time of day."""
-    lines = (output / "train.log").read_text().splitlines()
+    lines = (output / "train.log").read_text(encoding="utf-8").splitlines()
     return [line[22:].split(", batch_cost")[0].split(", ips")[0] for line in lines if "[Epoch " in line]
 
 

@@ -56,7 +56,7 @@ def test_without_the_environment_a_script_says_how_to_set_it_up(script):
     command = [sys.executable, "-S", script, *arguments.get(script.name, [])]
     for found in (True, False):  # without it, a script in tools/ does not find the project's own modules either
         environ = {"PYTHONPATH": str(TOOLS.parent)} if found else {}
-        done = subprocess.run(command, env=environ, cwd=TOOLS.parent, capture_output=True, text=True)
+        done = subprocess.run(command, env=environ, cwd=TOOLS.parent, capture_output=True, encoding="utf-8")
         assert done.returncode == 2, done.stderr
         one_line_about(done.stderr, sys.executable, f"cd {TOOLS.parent} && make setup && . .venv/bin/activate")
 
@@ -72,7 +72,7 @@ def test_a_tool_refuses_to_be_several_processes(name, monkeypatch, capsys):
 
 def test_a_path_of_an_argument_may_begin_with_the_home_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "history.csv").write_text(HISTORY)
+    (tmp_path / "history.csv").write_text(HISTORY, encoding="utf-8")
     tool(monkeypatch, "plot_curves.py", "~/")
     assert f"{tmp_path}/loss.png" in capsys.readouterr().out
     with pytest.raises(SystemExit) as exit:
@@ -99,7 +99,7 @@ def test_summary_prints_layers_parameters_and_flops(monkeypatch, capsys):
 
 
 def test_curves_show_the_history(tmp_path, monkeypatch, capsys):
-    (tmp_path / "history.csv").write_text(HISTORY)
+    (tmp_path / "history.csv").write_text(HISTORY, encoding="utf-8")
     tool(monkeypatch, "plot_curves.py", tmp_path)
     out = capsys.readouterr().out
     for name in ("loss.png", "accuracy.png"):
@@ -110,7 +110,7 @@ def test_curves_show_the_history(tmp_path, monkeypatch, capsys):
 
 
 def test_curves_have_steps_and_epochs_on_x(tmp_path):
-    (tmp_path / "history.csv").write_text(HISTORY)
+    (tmp_path / "history.csv").write_text(HISTORY, encoding="utf-8")
     figures = draw_curves(read_history(tmp_path / "history.csv"))
     assert all("worse than validation" in figure.get_supxlabel() for figure in figures.values())
     for figure, title in zip(figures.values(), ["CE Loss", "Accuracy"], strict=True):
@@ -131,7 +131,7 @@ def test_curves_have_steps_and_epochs_on_x(tmp_path):
 )
 def test_curves_of_no_history_are_refused_in_one_line(tmp_path, monkeypatch, capsys, history, detail):
     if history is not None:
-        (tmp_path / "history.csv").write_text(history)
+        (tmp_path / "history.csv").write_text(history, encoding="utf-8")
     with pytest.raises(SystemExit) as exit:
         tool(monkeypatch, "plot_curves.py", tmp_path)
     assert exit.value.code == 2
@@ -157,9 +157,9 @@ def test_digits_come_as_an_archive_in_cifars_layout(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", data.ARCHIVES)
 def test_a_download_does_not_touch_a_file_in_the_way(name, tmp_path, monkeypatch, capsys):
-    (tmp_path / "a.tar.gz").write_text("mine")
+    (tmp_path / "a.tar.gz").write_text("mine", encoding="utf-8")
     with pytest.raises(SystemExit) as exit:
         tool(monkeypatch, f"get_{name}.py", "--output", tmp_path / "a.tar.gz")
     assert exit.value.code == 2
     one_line_about(capsys.readouterr().err, tmp_path / "a.tar.gz")
-    assert (tmp_path / "a.tar.gz").read_text() == "mine"
+    assert (tmp_path / "a.tar.gz").read_text(encoding="utf-8") == "mine"

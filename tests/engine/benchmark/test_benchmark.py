@@ -41,11 +41,11 @@ def tool(*arguments):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
-    (folder / "other.py").write_text(OTHER)
+    (folder / "other.py").write_text(OTHER, encoding="utf-8")
     nowhere = f"data.file={folder}/none.tar.gz"
     tool(*SMALL, "-o", nowhere, "--against", folder / "other.py", "--json", folder / "report.json")
     assert sorted(file.name for file in folder.iterdir()) == ["other.py", "report.json"]
-    return json.loads((folder / "report.json").read_text())
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def assert_rate(entry, key="images_per_second"):
@@ -112,7 +112,7 @@ def test_the_report_says_what_was_measured_where_and_when(report):
 
 def test_only_restricts(tmp_path, capsys):
     tool(*SMALL, "--variant", "micro", "--only", "save", "--json", tmp_path / "report.json")
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert set(report) & {*measure.PARTS, "against"} == {"save"}
     assert capsys.readouterr().out.startswith("Paddle ")
 
@@ -127,7 +127,9 @@ def test_settings_decide_whether_the_other_has_our_flags(settings, stride_kernel
 
 def test_a_model_of_another_shape_is_refused(tmp_path):
     file = tmp_path / "other.py"
-    file.write_text("from paddle.nn import *\ndef build(*_): return Sequential(Flatten(), Linear(3072, 7))")
+    file.write_text(
+        "from paddle.nn import *\ndef build(*_): return Sequential(Flatten(), Linear(3072, 7))", encoding="utf-8"
+    )
     config = load_config(MICRO, ["data.batch_size=2"])
     with refuses(UserError, key="build", value=[2, 7]):
         subjects.Theirs(config, str(file)).train_step()
@@ -139,7 +141,7 @@ def test_a_model_of_another_shape_is_refused(tmp_path):
 )
 def test_a_failure_in_a_process_arrives_with_its_fields_and_ends_it(tmp_path, code, key, value):
     file = tmp_path / "other.py"
-    file.write_text(code)
+    file.write_text(code, encoding="utf-8")
     with (
         Process(str(MICRO), ["data.batch_size=2"], file=str(file), settings="same") as process,
         refuses(UserError, key=key, value=value, place=file) as caught,
@@ -182,9 +184,11 @@ def test_an_unusable_report_file_loses_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_no_process_is_left_when_the_measuring_one_is_stopped(tmp_path, name):
-    (tmp_path / "other.py").write_text(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))")
+    (tmp_path / "other.py").write_text(
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))", encoding="utf-8"
+    )
     script = [sys.executable, PROJECT / "tools" / "benchmark.py", *SMALL, "--steps", "100000", "--only", "forward"]
-    (tmp_path / "other.py").write_text(OTHER + (tmp_path / "other.py").read_text())
+    (tmp_path / "other.py").write_text(OTHER + (tmp_path / "other.py").read_text(encoding="utf-8"), encoding="utf-8")
     run = subprocess.Popen(
         [*map(str, script), "--against", str(tmp_path / "other.py")],
     )
@@ -195,4 +199,4 @@ def test_no_process_is_left_when_the_measuring_one_is_stopped(tmp_path, name):
     run.wait(timeout=60)
     time.sleep(3)
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)

@@ -34,13 +34,13 @@ def test_every_config_loads_and_builds_its_model(file):
 def test_a_resolved_config_reads_back_to_the_same(file, tmp_path):
     config = load_config(file, ["optimizer.learning_rate=3e-5", "output_dir=somewhere"])
     resolved = tmp_path / "config.yaml"
-    resolved.write_text(dump_config(config))
+    resolved.write_text(dump_config(config), encoding="utf-8")
     assert load_config(resolved) == config
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=by_name)
 def test_every_config_says_its_command_and_result(file):
-    head = file.read_text().split("\n\n")[0]
+    head = file.read_text(encoding="utf-8").split("\n\n")[0]
     assert f"train.py -c configs/{file.name}" in head
     assert "Result:" in head
 
@@ -111,7 +111,7 @@ BASES = {"tiny_cifar10.yaml", "tiny_cifar10_fast.yaml", "micro_cifar10.yaml", "f
 def test_other_configs_are_differences_from_tiny():
     for file in CONFIGS:
         if file != TINY:
-            assert yaml.safe_load(file.read_text())["_base_"] in BASES
+            assert yaml.safe_load(file.read_text(encoding="utf-8"))["_base_"] in BASES
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_number_that_yaml_reads_as_another_is_refused(tmp_path, override, deta
     file, overrides, place = TINY, [override], f"-o {override}"
     if in_file:
         file = place = tmp_path / "a.yaml"
-        file.write_text(f"_base_: {TINY}\n{section}:\n  {name}: {text}\n")
+        file.write_text(f"_base_: {TINY}\n{section}:\n  {name}: {text}\n", encoding="utf-8")
         overrides = []
     with refuses(ConfigError, key=key, value=text, place=place) as caught:
         load_config(file, overrides)
@@ -223,11 +223,11 @@ def test_decimal_numbers_are_read_as_written(text, value):
 
 def test_text_that_yaml_takes_for_a_number_needs_quotes_in_a_file(tmp_path):
     file = tmp_path / "a.yaml"
-    file.write_text(f"_base_: {TINY}\noutput_dir: 1:30\n")
+    file.write_text(f"_base_: {TINY}\noutput_dir: 1:30\n", encoding="utf-8")
     with refuses(ConfigError, key="output_dir", value="1:30", place=file) as caught:
         load_config(file)
     assert "quotes" in str(caught.value)
-    file.write_text(f"_base_: {TINY}\noutput_dir: '1:30'\n")
+    file.write_text(f"_base_: {TINY}\noutput_dir: '1:30'\n", encoding="utf-8")
     assert load_config(file).output_dir == "1:30"
 
 
@@ -244,7 +244,7 @@ def test_a_user_s_home_folder_and_that_of_a_base_are_found(monkeypatch, tmp_path
     user = pwd.getpwuid(os.getuid())
     assert load_config(TINY, [f"output_dir=~{user.pw_name}/x"]).output_dir == f"{user.pw_dir.rstrip('/')}/x"
     monkeypatch.setenv("HOME", str(TINY.parent))
-    (tmp_path / "a.yaml").write_text("_base_: ~/tiny_cifar10.yaml\n")
+    (tmp_path / "a.yaml").write_text("_base_: ~/tiny_cifar10.yaml\n", encoding="utf-8")
     assert load_config(tmp_path / "a.yaml").model == load_config(TINY).model
 
 
@@ -268,12 +268,12 @@ def test_an_unknown_key_is_told_what_it_may_mean(key, meant):
 
 def test_unknown_keys_come_first_and_all_at_once(tmp_path):
     file = tmp_path / "a.yaml"
-    file.write_text("data: {batchsize: 4}\noptimizer: {lr: many}\ntrain: 3\n")
+    file.write_text("data: {batchsize: 4}\noptimizer: {lr: many}\ntrain: 3\n", encoding="utf-8")
     with refuses(ConfigError, key="data.batchsize", value=4, place=file) as caught:
         load_config(file, ["model.nam=x"])
     for key in ("data.batch_size?", "optimizer.lr:", "-o model.nam=x: unknown key model.nam: did you mean model.name?"):
         assert key in str(caught.value)
-    file.write_text("data: {batch_size: 4}")
+    file.write_text("data: {batch_size: 4}", encoding="utf-8")
     with refuses(ConfigError, key="model.name", place=file):
         load_config(file)
 
@@ -301,9 +301,9 @@ BAD_FILES = {
 
 @pytest.mark.parametrize(("text", "place", "key", "detail"), BAD_FILES.values(), ids=BAD_FILES)
 def test_a_bad_file_is_refused_with_its_place(tmp_path, text, place, key, detail):
-    (tmp_path / "tiny.yaml").write_text(TINY.read_text())
-    (tmp_path / "b.yaml").write_text("_base_: a.yaml")
-    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "tiny.yaml").write_text(TINY.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("_base_: a.yaml", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     with refuses(ConfigError, key=key, place=tmp_path / place) as caught:
         load_config(tmp_path / "a.yaml")
     message = str(caught.value)
@@ -313,8 +313,10 @@ def test_a_bad_file_is_refused_with_its_place(tmp_path, text, place, key, detail
 
 
 def test_an_error_names_the_file_that_the_value_comes_from(tmp_path):
-    (tmp_path / "base.yaml").write_text(TINY.read_text().replace("epochs: 100", "epochs: none"))
-    (tmp_path / "a.yaml").write_text("_base_: base.yaml\ntrain: {seed: 1}")
+    (tmp_path / "base.yaml").write_text(
+        TINY.read_text(encoding="utf-8").replace("epochs: 100", "epochs: none"), encoding="utf-8"
+    )
+    (tmp_path / "a.yaml").write_text("_base_: base.yaml\ntrain: {seed: 1}", encoding="utf-8")
     with refuses(ConfigError, key="train.epochs", value="none", place=tmp_path / "base.yaml"):
         load_config(tmp_path / "a.yaml")
 

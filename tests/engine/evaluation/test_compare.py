@@ -39,11 +39,11 @@ def make(folder, *overrides, history=(), made_on=None, evaluation=None):
     """Leave what a run leaves of what is compared."""
     folder.mkdir(parents=True)
     config = load_config(MICRO, [f"output_dir={folder}", *overrides])
-    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     History(folder, history)
     for name, content in (("environment.json", made_on), ("eval.json", evaluation)):
         if content is not None:
-            (folder / name).write_text(json.dumps(content))
+            (folder / name).write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 
@@ -90,22 +90,22 @@ def test_a_difference_in_any_key_is_seen(tmp_path):
 
 
 def test_an_older_config_without_a_new_option_has_its_default(pair, tmp_path):
-    text = (pair[0] / "config.yaml").read_text()
+    text = (pair[0] / "config.yaml").read_text(encoding="utf-8")
     older = make(tmp_path / "older")
     (older / "config.yaml").write_text(
-        "".join(line for line in text.splitlines(True) if "keep_checkpoints" not in line)
+        "".join(line for line in text.splitlines(True) if "keep_checkpoints" not in line), encoding="utf-8"
     )
     assert differences(read_runs([pair[0], older])) == {}
 
 
 def test_an_evaluation_with_mirror_images_says_so(pair):
-    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.52, "split": "test set", "flip": True}))
+    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.52, "split": "test set", "flip": True}), encoding="utf-8")
     assert results(read_runs(pair)[0])["top1 in eval.json"] == "0.52000 (test set, with --flip)"
 
 
 def test_results_are_those_of_the_history(pair):
     measured = {"top1": 0.51, "split": "test set", "loss": 2.14079, "cross_entropy": 2.10836, "label_smoothing": 0.1}
-    (pair[0] / "eval.json").write_text(json.dumps(measured))
+    (pair[0] / "eval.json").write_text(json.dumps(measured), encoding="utf-8")
     for folder, result in zip(pair, map(results, read_runs(pair)), strict=True):
         history = read_history(folder / "history.csv")
         validated = [point for point in history if point.split == "val"]
@@ -129,7 +129,9 @@ def test_results_are_those_of_the_history(pair):
 def test_the_losses_are_named_and_what_older_runs_lack_is_a_dash(pair):
     old = [dataclasses.replace(point, cross_entropy=math.nan) for point in points(3)]
     History(pair[0], old)
-    (pair[0] / "eval.json").write_text(json.dumps({"top1": 0.51, "split": "test set", "loss": 2.14079}))
+    (pair[0] / "eval.json").write_text(
+        json.dumps({"top1": 0.51, "split": "test set", "loss": 2.14079}), encoding="utf-8"
+    )
     runs = read_runs(pair)
     assert results(runs[0])["validation cross entropy there"] == NOT_YET
     assert results(runs[0])["cross entropy in eval.json"] == NOT_YET
@@ -200,7 +202,7 @@ def test_runs_in_progress_are_compared_as_far_as_they_are(tmp_path):
 def test_the_tool_prints_and_writes_the_same_aligned_tables(pair, tmp_path, monkeypatch, capsys):
     tool(monkeypatch, "compare.py", *pair, "--output", tmp_path / "new" / "folder")
     out = capsys.readouterr().out
-    written = (tmp_path / "new" / "folder" / "comparison.md").read_text()
+    written = (tmp_path / "new" / "folder" / "comparison.md").read_text(encoding="utf-8")
     assert out.startswith(written)
     assert "| `data.batch_size` | 16    | 128   |" in written
     for table in written.split("\n\n")[1::2]:

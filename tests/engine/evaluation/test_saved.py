@@ -87,7 +87,7 @@ def measured(weights, output, *overrides, config=None, **options):
 
 
 def read(folder):
-    return json.loads((folder / "eval.json").read_text())
+    return json.loads((folder / "eval.json").read_text(encoding="utf-8"))
 
 
 def test_a_bare_name_right_after_training_is_found_and_logged(reported):
@@ -122,7 +122,7 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
     assert sum(quality["recall"] * quality["images"] for quality in measured["per_class"]) / 21 == pytest.approx(
         measured["top1"]
     )
-    log = (home / RUN / "train.log").read_text()
+    log = (home / RUN / "train.log").read_text(encoding="utf-8")
     losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
     assert f"{losses}, top1: {measured['top1']:.5f}, train_loss" in log
     assert measured["classes"] == archives.CLASSES
@@ -131,7 +131,7 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
 def test_a_report_comes_with_every_figure(home, reported):
     _, output = reported
     assert {file.name for file in output.iterdir()} == {"eval.json", "report.html", *REPORTED}
-    report = (output / "report.html").read_text()
+    report = (output / "report.html").read_text(encoding="utf-8")
     for name in REPORTED:
         assert colours(output / name) > 20, name
     for name in filenames.FIGURES.values():  # of the curves it has its own
@@ -186,7 +186,7 @@ def test_the_reports_curves_say_why_training_can_look_worse_and_leave_the_notebo
 
 
 def test_the_reasons_stand_below_the_curves(reported):
-    report = (reported[1] / "report.html").read_text()
+    report = (reported[1] / "report.html").read_text(encoding="utf-8")
     assert WHY_WORSE in report
 
 
@@ -198,14 +198,14 @@ def test_a_report_on_weights_alone_mentions_what_is_not_known(reported, tmp_path
 
 @pytest.mark.parametrize("noted", ["[]", "{", '{"archive": 3}', '{"archive": {}, "resumed_on": 5}', "[" * 100_000])
 def test_a_damaged_environment_json_counts_as_unknown(tmp_path, noted):
-    (tmp_path / "environment.json").write_text(noted)
+    (tmp_path / "environment.json").write_text(noted, encoding="utf-8")
     assert read_environments(tmp_path) == []
 
 
 def test_a_report_mentions_what_a_run_was_resumed_on(home, reported, tmp_path):
-    begun = json.loads((home / RUN / "environment.json").read_text())
+    begun = json.loads((home / RUN / "environment.json").read_text(encoding="utf-8"))
     noted = {**begun, "resumed_on": [{**begun, "device": "another one"}]}
-    (tmp_path / "environment.json").write_text(json.dumps(noted))
+    (tmp_path / "environment.json").write_text(json.dumps(noted), encoding="utf-8")
     report = page_of(read(reported[1]), tmp_path)
     assert "<h3>Resumed with</h3>" in report
     assert "<td>another one</td>" in report
@@ -224,7 +224,7 @@ def test_of_a_class_without_pictures_the_report_shows_dashes(reported, tmp_path)
 @pytest.mark.usefixtures("in_home")
 def test_a_damaged_history_is_reported_before_the_evaluation(home, tmp_path):
     folder = shutil.copytree(home / RUN, tmp_path / "run")
-    (folder / "history.csv").write_text("step\n1\n")
+    (folder / "history.csv").write_text("step\n1\n", encoding="utf-8")
     with refuses(UserError) as caught:
         measured(folder / "best_model.pdparams", folder, report=True)
     assert str(folder / "history.csv") in str(caught.value)
@@ -263,7 +263,7 @@ def test_a_folder_may_have_a_name_that_is_not_utf8_and_the_given_config_is_the_o
     folder.mkdir()
     shutil.copy(home / RUN / "best_model.pdparams", folder / "w.pdparams")
     measured(folder / "w.pdparams", folder, "data.num_workers=0", config=MICRO, report=True)
-    assert "n\\udce9w" in (folder / "report.html").read_text()
+    assert "n\\udce9w" in (folder / "report.html").read_text(encoding="utf-8")
     assert read(folder)["images"] == 21
 
 
@@ -302,7 +302,7 @@ def test_a_class_that_the_model_does_not_know_is_refused_by_its_name(alone, tmp_
     config = load_config(MICRO, [f"data.file={archive}", "data.num_workers=0"])
     assert load(alone, config).dataset.classes[3] == "ant"
     noted = {"archive": {"classes": ["ant", "cat"]}}  # of another run
-    (tmp_path / "environment.json").write_text(json.dumps(noted))
+    (tmp_path / "environment.json").write_text(json.dumps(noted), encoding="utf-8")
     trained = load(alone, config)
     assert trained.noted_classes == ["ant", "cat"]
     assert trained.dataset.classes[3] == "ant"
@@ -328,7 +328,9 @@ def test_a_test_set_of_ones_own_is_measured_by_the_names_of_its_classes(home, al
     assert confusion.sum() == result["images"] == whole[own].sum() == 6
     assert [label for label, quality in enumerate(result["per_class"]) if quality["images"]] == own
 
-    (tmp_path / "environment.json").write_text(json.dumps({"archive": {"classes": archives.CLASSES[::-1]}}))
+    (tmp_path / "environment.json").write_text(
+        json.dumps({"archive": {"classes": archives.CLASSES[::-1]}}), encoding="utf-8"
+    )
     shutil.copy(home / RUN / "config.yaml", tmp_path)
     result = measured(alone, tmp_path / "turned")
     np.testing.assert_array_equal(result["confusion_matrix"], whole[::-1])
@@ -461,6 +463,6 @@ def test_flip_is_noted_in_the_results_and_the_report(home, reported, monkeypatch
     assert [type(model).__name__ for model in timed] == ["MirrorAveraged"]
     noted = "each averaged with its mirror image"
     assert noted in capsys.readouterr().out
-    assert noted in (tmp_path / "report.html").read_text()
+    assert noted in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert noted not in reported[0]
-    assert noted not in (reported[1] / "report.html").read_text()
+    assert noted not in (reported[1] / "report.html").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ def home(tmp_path_factory, nano):
     picture = np.random.RandomState(0).randint(0, 256, (90, 60, 3))
     cv2.imwrite(str(folder / "picture.png"), cv2.resize(picture.astype(np.uint8), (120, 180)))
     (folder / "broken.png").write_bytes((folder / "picture.png").read_bytes()[:999])
-    (folder / "words.png").write_text("words")
+    (folder / "words.png").write_text("words", encoding="utf-8")
     return folder
 
 

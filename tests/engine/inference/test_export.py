@@ -192,7 +192,7 @@ def test_the_description_is_enough_to_run_an_export(home, format, tmp_path):
     """Somebody who has the export's folder alone, and no code of this project, writes this."""
     photo = Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 90, 3), np.uint8))
     photo.save(tmp_path / "photo.png")
-    described = json.loads((home / format / "preprocessing.json").read_text())
+    described = json.loads((home / format / "preprocessing.json").read_text(encoding="utf-8"))
 
     picture = np.asarray(photo)[:, 20:70]
     picture = cv2.resize(picture, (described["side"],) * 2, interpolation=cv2.INTER_AREA)
@@ -233,11 +233,11 @@ def test_an_onnx_model_has_names_and_nothing_to_spare(home):
 
 @pytest.mark.usefixtures("converted")
 def test_an_export_is_replaced_by_the_next_and_nothing_else_is(home, copy, format):
-    (copy / "inference.old").write_text("another Paddle's program")
-    (copy / "inference.py").write_text("mine")
+    (copy / "inference.old").write_text("another Paddle's program", encoding="utf-8")
+    (copy / "inference.py").write_text("mine", encoding="utf-8")
     before = program.read(copy)
     before["files"]["inference.old"] = "0"
-    (copy / filenames.DESCRIPTION).write_text(json.dumps(before))
+    (copy / filenames.DESCRIPTION).write_text(json.dumps(before), encoding="utf-8")
     weights = home / "run" / "final_model.pdparams"
     export_again(weights, copy)
     assert before["made_from"]["weights"] != program.read(copy)["made_from"]["weights"] == str(weights)
@@ -253,7 +253,7 @@ def test_a_kill_leaves_the_export_before_or_one_that_is_known_as_damaged(home, c
 
     def write_more(trained, format, folder):
         write(trained, format, folder)
-        (folder / "inference.new").write_text("of this export alone")
+        (folder / "inference.new").write_text("of this export alone", encoding="utf-8")
 
     def dies(*arguments):
         if not left[0]:
@@ -446,19 +446,19 @@ def remove_the_description(folder):
 
 
 def damage_the_description(folder):
-    (folder / filenames.DESCRIPTION).write_text('{"format": ["onnx"]}')
+    (folder / filenames.DESCRIPTION).write_text('{"format": ["onnx"]}', encoding="utf-8")
     return filenames.DESCRIPTION, folder / filenames.DESCRIPTION
 
 
 def shorten_the_description(folder):
     description = program.read(folder)
     del description["image_size"]
-    (folder / filenames.DESCRIPTION).write_text(json.dumps(description))
+    (folder / filenames.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
     return filenames.DESCRIPTION, folder / filenames.DESCRIPTION
 
 
 def change_the_config(folder):
-    with (folder / "config.yaml").open("a") as file:
+    with (folder / "config.yaml").open("a", encoding="utf-8") as file:
         file.write("# mine")
     return "config.yaml", folder / "config.yaml"
 
@@ -507,7 +507,7 @@ def test_a_program_of_another_paddle_is_refused(home, tmp_path):
     (name,) = set(filenames.PADDLE_PROGRAMS) & set(description["files"])
     description["files"]["inference.other"] = description["files"].pop(name)
     (folder / name).rename(folder / "inference.other")
-    (folder / filenames.DESCRIPTION).write_text(json.dumps(description))
+    (folder / filenames.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
     with refuses(UserError, key=filenames.PROGRAM, place=folder) as caught:
         loaded(folder)
     assert f"Paddle {paddle.__version__}" in str(caught.value)

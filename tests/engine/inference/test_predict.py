@@ -82,7 +82,7 @@ def run_tool(monkeypatch, capsys, folder, *arguments):
 @pytest.fixture
 def broken(tmp_path):
     file = tmp_path / "broken\nof a kind.png"
-    file.write_text("no picture")
+    file.write_text("no picture", encoding="utf-8")
     return file
 
 
@@ -216,7 +216,7 @@ def test_output_has_the_document_and_a_grid(home, tmp_path, monkeypatch, capsys)
     output = tmp_path / "new" / "folder"
     status, lines, notes = run_tool(monkeypatch, capsys, home / "run", home / "val", "--json", "--output", output)
     assert status == 0
-    assert (output / "predictions.json").read_text() == "\n".join(lines) + "\n"
+    assert (output / "predictions.json").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
     drawn = cv2.imread(str(output / "predictions.png"))
     assert drawn.shape[0] < 300  # one row: not all 130
     assert colours(output / "predictions.png") > 100
@@ -252,22 +252,24 @@ def test_names_in_any_letters_are_printed_and_drawn(home, tmp_path, monkeypatch,
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
     shown = ["日本.png", "-dash.png", "a\\nb.png", "\\x1b[31m.png", "$\\frac{.png", "val:1.png", "\\udcff.png"]
     assert {line.split()[0] for line in lines} == set(shown)
-    document = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    document = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert {prediction["picture"] for prediction in document["predictions"]} == set(strange)
 
 
 @pytest.mark.parametrize("damage", [None, "", "{", "[]", "[" * 100_000, '{"archive": {"classes": ["a", 3]}}'])
 def test_class_names_come_from_the_archive_where_none_are_noted(run_copy, damage):
     if damage is not None:
-        (run_copy / "environment.json").write_text(damage)
+        (run_copy / "environment.json").write_text(damage, encoding="utf-8")
     assert loaded(run_copy).class_names() == (archives.CLASSES, None)
 
 
 def test_class_names_noted_beside_the_weights_need_no_archive(run_copy):
     names = [f"kind {i}" for i in range(10)]
-    (run_copy / "environment.json").write_text(json.dumps({"archive": {"classes": names}}))
+    (run_copy / "environment.json").write_text(json.dumps({"archive": {"classes": names}}), encoding="utf-8")
     assert loaded(run_copy, "data.file=none.tar.gz").class_names() == (names, None)
-    (run_copy / "environment.json").write_text(json.dumps({"archive": {"classes": names[:9]}}))  # of another run
+    (run_copy / "environment.json").write_text(
+        json.dumps({"archive": {"classes": names[:9]}}), encoding="utf-8"
+    )  # of another run
     assert loaded(run_copy).class_names() == (archives.CLASSES, None)
 
 
@@ -384,11 +386,13 @@ def test_stdout_has_the_document_alone_and_a_reader_may_leave(home, tmp_path):
     names = [home / "val" / f"{i:03}.png" for i in range(3)]
     options = ["-o", f"data.file={home / 'cifar.tar.gz'}", "-o", "data.image_size=32", "--device", "cpu"]
     command = [sys.executable, "tools/predict.py", "--weights", tmp_path / "w.pdparams", *names, *options]
-    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["predictions"]) == len(names)
     assert done.stderr.count("\n") == 1  # which config is used
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
         process.stdout.close()
         assert process.stderr.read().count("\n") == 1
     assert process.returncode == 0

@@ -249,7 +249,7 @@ def test_a_kill_in_mid_save_leaves_the_one_before(tmp_path, monkeypatch):
 
 
 def test_a_manifest_names_size_and_checksum(three):
-    manifest = json.loads((three.all()[0] / filenames.MANIFEST).read_text())
+    manifest = json.loads((three.all()[0] / filenames.MANIFEST).read_text(encoding="utf-8"))
     assert set(manifest) == set(filenames.STATES)
     for name, measured in manifest.items():
         assert checkpoints_module._measure(three.all()[0] / name) == measured

@@ -101,7 +101,7 @@ def test_the_report_opens_from_disk_and_needs_nothing_else(browser, output, tmp_
 
 
 def test_the_report_shows_the_numbers_of_eval_json(browser, output):
-    measured = json.loads((output / "eval.json").read_text())
+    measured = json.loads((output / "eval.json").read_text(encoding="utf-8"))
     browser.get((output / "report.html").as_uri())
     names, numbers = _texts(browser, "dl.headline dt"), _texts(browser, "dl.headline dd:not(.small)")
     assert dict(list(zip(names, numbers, strict=True))[:5]) == {

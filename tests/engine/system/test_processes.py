@@ -39,9 +39,9 @@ def launch(log, *script_and_arguments, **environment):
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         timeout=240,
         env={**inherited, **environment},
+        encoding="utf-8",
     )
     return done.returncode, done.stdout
 
@@ -75,7 +75,7 @@ print("parts:", processes.size(), "of", len(part), "whole:", np.array_equal(rows
 @pytest.mark.slow
 def test_shares_of_different_lengths_are_gathered_in_their_order(tmp_path):
     script = tmp_path / "gather.py"
-    script.write_text(GATHER.format(root=str(ROOT)))
+    script.write_text(GATHER.format(root=str(ROOT)), encoding="utf-8")
     status, printed = launch(tmp_path / "logs", script)
     assert status == 0, printed
     assert "parts: 2 of 11 whole: True" in printed
@@ -131,7 +131,7 @@ def test_two_processes_equal_one_of_twice_the_batch(pair, archive, tmp_path, mon
         [(p[0], p[1], p[3], p[4], p[5]) for p in points(tmp_path / "one")],
         atol=1e-3,
     )
-    log = (pair / "train.log").read_text()
+    log = (pair / "train.log").read_text(encoding="utf-8")
     assert "Processes: 2, each with batches of 8: 16 pictures per step, at the learning rate in the config" in log
     assert log.count("[Eval][Epoch 2/2]") == 1
     assert len(list((pair / "vdl").iterdir())) == 1
@@ -145,7 +145,7 @@ def test_two_processes_with_two_small_batches_a_step_equal_them_with_one(pair, a
     one, two = (pdparams.read(folder / "final_model.pdparams") for folder in (pair, tmp_path / "small"))
     for key in one:
         np.testing.assert_allclose(two[key], one[key], atol=5e-4)
-    log = (tmp_path / "small" / "train.log").read_text()
+    log = (tmp_path / "small" / "train.log").read_text(encoding="utf-8")
     assert "Processes: 2, each with 2 batches of 4: 16 pictures per step, at the learning rate in the config" in log
 
 
@@ -183,7 +183,7 @@ def test_two_processes_measure_what_one_does(pair, monkeypatch, tmp_path):
     status, printed = launch(tmp_path / "logs", EVAL, *weights, "--report", "--output", tmp_path / "two")
     assert status == 0, printed
     script(monkeypatch, eval_script.main, *weights, "--report", "--output", tmp_path / "one")
-    one, two = (json.loads((tmp_path / name / "eval.json").read_text()) for name in ("one", "two"))
+    one, two = (json.loads((tmp_path / name / "eval.json").read_text(encoding="utf-8")) for name in ("one", "two"))
     assert (one["processes"], two["processes"]) == (1, 2)
     for key in ("top1", "top5", "images", "confusion_matrix", "per_class", "split"):
         assert one[key] == two[key], key
@@ -199,7 +199,7 @@ def test_a_tool_in_two_processes_is_refused_in_one_line(pair, tmp_path):
     assert status != 0
     (line,) = {line for line in printed.splitlines() if line.startswith("error: ")}  # the launcher repeats its log
     assert "2 processes" in line
-    assert "Traceback" not in (tmp_path / "logs" / "workerlog.0").read_text()
+    assert "Traceback" not in (tmp_path / "logs" / "workerlog.0").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -214,7 +214,9 @@ def test_two_processes_of_which_one_gets_a_signal_resume_to_the_same_bits(
     dying = [DYING, call, signal_name, *settings]
     status, printed = launch(tmp_path / "logs", *dying, DYING_RANK=str(rank))
     assert status != 0, printed
-    assert ("Stopped by SIGTERM" in (tmp_path / "run" / "train.log").read_text()) == (signal_name == "SIGTERM")
+    assert ("Stopped by SIGTERM" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")) == (
+        signal_name == "SIGTERM"
+    )
     assert not (tmp_path / "run" / "final_model.pdparams").exists()
     status, printed = launch(tmp_path / "logs", TRAIN, "--resume", tmp_path / "run")
     assert status == 0, printed
@@ -227,7 +229,7 @@ def test_a_launcher_that_gets_a_signal_lets_all_save_though_it_signals_their_wor
     dying = [DYING, 2, "SIGTERM", *settings, "-o", "train.epochs=20"]
     status, printed = launch(tmp_path / "logs", *dying, DYING_RANK="1", DYING_LAUNCHER="1")
     assert status != 0, printed
-    log = (tmp_path / "run" / "train.log").read_text()
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     step = int(re.search(r"Stopped by SIGTERM at step (\d+)", log)[1])
     assert Checkpoints(tmp_path / "run").newest()[0].name.endswith(f"_step_{step:08}")
 

@@ -66,5 +66,5 @@ def test_a_run_of_small_batches_is_the_run_of_the_big_ones(pipeline, tmp_path, m
     assert len(big) == 6
     assert [(p[:4]) for p in small] == [(p[:4]) for p in big]
     np.testing.assert_allclose([p[4:] for p in small], [p[4:] for p in big], atol=1e-3)
-    log = (tmp_path / "small" / "train.log").read_text()
+    log = (tmp_path / "small" / "train.log").read_text(encoding="utf-8")
     assert "Processes: 1, each with 4 batches of 4: 16 pictures per step" in log

@@ -162,8 +162,8 @@ def test_the_averages_are_validated_and_kept_and_the_weights_lie_in_the_checkpoi
 ):
     train(monkeypatch, archive, tmp_path, f"train.ema_decay={DECAY}", "train.epochs=1", f"train.to_static={to_static}")
     script(monkeypatch, eval_script.main, "--weights", tmp_path / "best_model.pdparams")
-    measured = json.loads((tmp_path / "eval.json").read_text())
-    log = (tmp_path / "train.log").read_text()
+    measured = json.loads((tmp_path / "eval.json").read_text(encoding="utf-8"))
+    log = (tmp_path / "train.log").read_text(encoding="utf-8")
     losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
     assert f"{losses}, top1: {measured['top1']:.5f}, train_loss" in log
     assert "best_model and final_model: the moving average of the weights, with a decay of 0.9" in log

@@ -24,7 +24,7 @@ def archive(tmp_path_factory):
 
 def run(deadly_call, signal_name, *train_arguments):
     command = [sys.executable, DYING, str(deadly_call), signal_name, *map(str, train_arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=240, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ def test_records_after_the_checkpoint_are_made_again_without_repeats(archive, wh
     resume(monkeypatch, output)
     assert_same_run(output, whole())
     assert file.read_bytes().startswith(before)  # which an open VisualDL has read
-    assert "VisualDL is open" not in (output / "train.log").read_text()
+    assert "VisualDL is open" not in (output / "train.log").read_text(encoding="utf-8")
 
 
 def test_lost_records_do_not_hinder_a_resume(stopped, whole, monkeypatch):
@@ -249,14 +249,16 @@ def test_a_resumed_run_says_how_where_and_how_long(stopped_at, stopped, monkeypa
 
     monkeypatch.setattr(pdparams, "load", as_if_slow)
     resume(monkeypatch, output)
-    log = (output / "train.log").read_text()
+    log = (output / "train.log").read_text(encoding="utf-8")
     assert "WARNING" not in log
     command = f"python train.py --resume {stopped_at(3)}\n"
-    assert f"Stopped by SIGTERM at step 4. Resume with: {command}" in (stopped_at(3) / "train.log").read_text()
+    assert f"Stopped by SIGTERM at step 4. Resume with: {command}" in (stopped_at(3) / "train.log").read_text(
+        encoding="utf-8"
+    )
     assert f"{output / 'checkpoints'}/epoch_0000_step_00000004: 0 epochs and 4 steps" in log
     assert float(re.findall(r"Done in ([\d.]+) min", log)[0]) >= 100
     assert original(output / "latest.pdstates")["seconds"] >= 6000
-    environment = json.loads((output / "environment.json").read_text())
+    environment = json.loads((output / "environment.json").read_text(encoding="utf-8"))
     assert [made_on["paddle"] for made_on in environment["resumed_on"]] == [paddle.__version__]
     assert {file: file.read_bytes() for file in stopped_at(3).rglob("*") if file.is_file()} == before
 
@@ -418,8 +420,8 @@ def test_a_resumed_run_keeps_the_pictures_that_it_was_validated_on(whole, monkey
 
 def test_a_config_older_than_the_choice_means_the_split_of_that_time(whole, tmp_path, archive):
     old = tmp_path / "config.yaml"
-    lines = (whole() / "config.yaml").read_text().splitlines()
-    old.write_text("\n".join(line for line in lines if "holdout_split" not in line))
+    lines = (whole() / "config.yaml").read_text(encoding="utf-8").splitlines()
+    old.write_text("\n".join(line for line in lines if "holdout_split" not in line), encoding="utf-8")
     val = build.build_dataset(load_config(old, ["data.holdout=30"])).val
     rows = streams.holdout_order(100)[:30]
     np.testing.assert_array_equal(val.images, data.load(archive).train.images[np.sort(rows)])
@@ -437,7 +439,7 @@ def written_with(versions):
 def run_on(folder, *environments):
     """A run's folder that notes where the run was begun and then resumed."""
     begun, *resumed_on = [{**environment("cpu"), **versions, "archive": {}} for versions in environments]
-    (folder / "environment.json").write_text(json.dumps({**begun, "resumed_on": resumed_on}))
+    (folder / "environment.json").write_text(json.dumps({**begun, "resumed_on": resumed_on}), encoding="utf-8")
     return folder
 
 
@@ -480,7 +482,9 @@ def test_a_run_resumed_on_another_paddle_warns_once_and_its_next_checkpoint_know
             resume(other, output)
     assert load_rest(output)["about"]["libraries"] == {**now, "paddle": "0.1"}
     resume(monkeypatch, output)
-    warnings = [line for line in (output / "train.log").read_text().splitlines() if "paddle 0.1" in line]
+    warnings = [
+        line for line in (output / "train.log").read_text(encoding="utf-8").splitlines() if "paddle 0.1" in line
+    ]
     there, back = (line.index("paddle 0.1") < line.index(f"paddle {now['paddle']}") for line in warnings)
     assert back
     assert not there
@@ -548,7 +552,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(stopped, whole, m
     torn = newest(output) / "latest.pdopt"
     os.truncate(torn, 1000)
     resume(monkeypatch, output)
-    (warning,) = [line for line in (output / "train.log").read_text().splitlines() if "WARNING" in line]
+    (warning,) = [line for line in (output / "train.log").read_text(encoding="utf-8").splitlines() if "WARNING" in line]
     assert str(torn) in warning
     assert_same_run(output, whole())
 
@@ -592,7 +596,7 @@ def hindered(nano, no_figures, archive, tmp_path_factory):
 
 
 def test_a_full_disk_costs_checkpoints_and_nothing_else(hindered, whole):
-    log = (hindered / "train.log").read_text()
+    log = (hindered / "train.log").read_text(encoding="utf-8")
     warnings = [line for line in log.splitlines() if "WARNING" in line and "No space left on device" in line]
     assert any("checkpoints/epoch_0000_step_00000002" in line for line in warnings)
     assert any("best_model.pdparams" in line for line in warnings)
@@ -604,7 +608,7 @@ def test_a_full_disk_costs_checkpoints_and_nothing_else(hindered, whole):
 
 
 def test_history_that_cannot_be_written_is_written_later(hindered, whole):
-    assert "WARNING: history.csv" in (hindered / "train.log").read_text()
+    assert "WARNING: history.csv" in (hindered / "train.log").read_text(encoding="utf-8")
     assert points(hindered) == points(whole())
 
 

@@ -92,8 +92,10 @@ def test_a_run_leaves_its_files(trained):
 
 
 def test_the_log_says_the_precision(trained, other):
-    assert "computing in float32\n" in (trained / "train.log").read_text()
-    assert "computing in float32 (amp.level O1 does nothing on a CPU)\n" in (other / "train.log").read_text()
+    assert "computing in float32\n" in (trained / "train.log").read_text(encoding="utf-8")
+    assert "computing in float32 (amp.level O1 does nothing on a CPU)\n" in (other / "train.log").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.slow
@@ -114,7 +116,7 @@ def test_the_number_of_workers_does_not_change_a_bit(pipeline, archive, tmp_path
 
 def test_history_has_every_recorded_point(trained):
     assert (
-        (trained / "history.csv").read_text().splitlines()[0]
+        (trained / "history.csv").read_text(encoding="utf-8").splitlines()[0]
         == "step,epoch,split,lr,loss,top1,ips,reader_cost,gradient_norm,gpu_memory,cross_entropy"
         == ",".join(COLUMNS)
     )
@@ -137,7 +139,7 @@ def test_history_has_every_recorded_point(trained):
 
 
 def test_the_log_reads_as_paddles(trained):
-    lines = (trained / "train.log").read_text().splitlines()
+    lines = (trained / "train.log").read_text(encoding="utf-8").splitlines()
     assert any("Device: cpu (" in line for line in lines)
     steps = [line for line in lines if "[Train][Epoch 1/2][Iter: 4/6] lr: " in line]
     assert len(steps) == 1
@@ -151,11 +153,11 @@ def test_the_best_weights_are_those_of_the_best_epoch(trained, archive, tmp_path
     points = [p for p in read_history(trained / "history.csv") if p.split == "val"]
     best = max(points, key=lambda p: p.top1)
     script(monkeypatch, eval_script.main, "--weights", trained / "best_model.pdparams", "--output", tmp_path)
-    report = json.loads((tmp_path / "eval.json").read_text())
+    report = json.loads((tmp_path / "eval.json").read_text(encoding="utf-8"))
     assert report["top1"] == best.top1
     assert report["loss"] == pytest.approx(best.loss, abs=1e-9)
     script(monkeypatch, eval_script.main, "--weights", trained / "final_model.pdparams", "--output", tmp_path)
-    assert json.loads((tmp_path / "eval.json").read_text())["top1"] == points[-1].top1
+    assert json.loads((tmp_path / "eval.json").read_text(encoding="utf-8"))["top1"] == points[-1].top1
 
 
 def made_up_result(top1):
@@ -207,7 +209,7 @@ def test_another_seed_gives_other_weights(trained, other):
 
 
 def test_provenance_lies_beside_the_config(trained, archive):
-    environment = json.loads((trained / "environment.json").read_text())
+    environment = json.loads((trained / "environment.json").read_text(encoding="utf-8"))
     assert environment["paddle"] == paddle.__version__
     assert environment["device"].startswith("cpu (")
     assert environment["archive"]["official"] is False
@@ -299,8 +301,8 @@ def test_between_log_points_nothing_is_read_back(mixing, archive, tmp_path, monk
 def test_a_folder_that_holds_a_run_is_refused_without_overwrite(trained, archive, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
-    (folder / "notes.txt").write_text("mine")
-    (folder / "eval.json").write_text("of the old weights")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    (folder / "eval.json").write_text("of the old weights", encoding="utf-8")
     before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
     with pytest.raises(SystemExit) as exit:
         train(monkeypatch, archive, folder, "train.epochs=1")
@@ -309,7 +311,7 @@ def test_a_folder_that_holds_a_run_is_refused_without_overwrite(trained, archive
     assert {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
     train(monkeypatch, archive, folder, "train.epochs=1", "data.batch_size=50", flags=["--overwrite"])
     assert len(read_history(folder / "history.csv")) == 3
-    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert not (folder / "eval.json").exists()
     assert len(list((folder / "vdl").iterdir())) == 1
     replaced = {file.name: file.read_bytes() for file in (folder / "replaced").iterdir() if file.is_file()}
@@ -318,12 +320,12 @@ def test_a_folder_that_holds_a_run_is_refused_without_overwrite(trained, archive
 
 def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
     train(monkeypatch, archive, tmp_path / "run", "train.epochs=1", "data.holdout=5", "data.holdout_split=random")
-    log = (tmp_path / "run" / "train.log").read_text()
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     assert "5 to validate on (held-out training pictures)" in log
     (warning,) = (line for line in log.splitlines() if "WARNING" in line)  # 10 classes cannot all be in 5 pictures
     assert "data.holdout_split=stratified" in warning
     script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams")
-    report = json.loads((tmp_path / "run" / "eval.json").read_text())
+    report = json.loads((tmp_path / "run" / "eval.json").read_text(encoding="utf-8"))
     assert (report["images"], report["split"]) == (5, "held-out training pictures")
 
 
@@ -343,7 +345,7 @@ def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("no_gpu")
 def test_a_users_mistake_is_one_line_and_creates_nothing(tmp_path, monkeypatch, capsys, archive, override, parts):
     monkeypatch.chdir(tmp_path)
-    Path("file").write_text("in the way")
+    Path("file").write_text("in the way", encoding="utf-8")
     with pytest.raises(SystemExit) as exit:
         train(monkeypatch, archive, "out", override)
     assert exit.value.code == 2
@@ -402,7 +404,7 @@ def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
 
 def test_a_config_of_ones_own_can_start_from_a_shipped_one(tmp_path):
     own = tmp_path / "own.yaml"
-    own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n")
+    own.write_text(f"_base_: {MICRO}\ntrain: {{epochs: 1}}\n", encoding="utf-8")
     assert load_config(own).output_dir == "output/own"
     assert load_config(own).train.epochs == 1
 
@@ -423,7 +425,7 @@ def watched(nano, archive, tmp_path_factory):
         monkeypatch.setattr(trainer, "train_step", train_step)
         monkeypatch.setattr(trainer, "DAY", 1e-6)  # so that the run takes days
         train(monkeypatch, archive, output, "train.epochs=1", "train.log_interval=10")
-    return terminal.getvalue(), (output / "train.log").read_text(), losses
+    return terminal.getvalue(), (output / "train.log").read_text(encoding="utf-8"), losses
 
 
 def test_the_progress_bar_shows_every_step_of_an_epoch_shorter_than_log_interval(watched):
@@ -446,14 +448,14 @@ def test_a_run_of_days_warns_once_after_its_first_steps(watched, trained):
     (line,) = [line for line in watched[1].splitlines() if "WARNING" in line]
     assert " days " in line
     assert "train.epochs" in line
-    assert "WARNING" not in (trained / "train.log").read_text()
+    assert "WARNING" not in (trained / "train.log").read_text(encoding="utf-8")
 
 
 def test_a_run_of_days_of_another_model_is_pointed_to_micro(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "DAY", 1e-6)
     monkeypatch.setattr(trainer, "MICRO", "another")
     train(monkeypatch, archive, tmp_path / "run", "train.epochs=1")
-    assert "configs/micro_cifar10.yaml" in (tmp_path / "run" / "train.log").read_text()
+    assert "configs/micro_cifar10.yaml" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     assert {f"micro_{name}.yaml" for name in (*ARCHIVES, FOLDER)} <= {file.name for file in MICRO.parent.iterdir()}
 
 
@@ -501,7 +503,7 @@ def test_a_terminal_gets_a_progress_bar_instead_of_lines_of_steps(archive, tmp_p
     assert b"/6 [" in seen
     assert b"[Train]" not in seen
     assert b"[Eval][Epoch 1/1]" in seen
-    assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text()
+    assert "[Train][Epoch 1/1][Iter: 4/6]" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -512,4 +514,4 @@ def test_a_run_continues_when_nobody_reads_its_output_any_more(archive, tmp_path
     process.stdout.close()
     error = process.stderr.read()
     assert (process.wait(), error) == (0, b"")
-    assert "Done in" in (tmp_path / "run" / "train.log").read_text()
+    assert "Done in" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")

@@ -299,7 +299,7 @@ def cut(torch, file):
 BAD_FILES = {
     "absent": (lambda torch, file: None, "no such file"),
     "folder": (lambda torch, file: file.mkdir(), "not readable"),
-    "text": (lambda torch, file: file.write_text("some text"), "damaged"),
+    "text": (lambda torch, file: file.write_text("some text", encoding="utf-8"), "damaged"),
     "empty": (lambda torch, file: file.write_bytes(b""), "damaged"),
     "truncated": (cut, "damaged"),
     "Paddle's": (lambda torch, file: file.write_bytes(pickle.dumps({"a": np.ones(2)}, 2)), "numpy"),
@@ -376,14 +376,14 @@ def test_bad_files_of_paddle_are_refused_in_one_line(tmp_path, monkeypatch, caps
     ],
 )
 def test_paths_that_cannot_be_meant_are_refused_first(tmp_path, monkeypatch, capsys, source, target, words):
-    (tmp_path / "a.pth").write_text("weights")
-    (tmp_path / "there.pdparams").write_text("mine")
+    (tmp_path / "a.pth").write_text("weights", encoding="utf-8")
+    (tmp_path / "there.pdparams").write_text("mine", encoding="utf-8")
     (tmp_path / "link.pdparams").symlink_to("a.pth")
     overwrite = ["--overwrite"] if "link" in target else []
     error = refusal(monkeypatch, capsys, tmp_path / source, tmp_path / target, *overwrite)
     assert words in error
     assert str(tmp_path / target) in error
-    assert (tmp_path / "there.pdparams").read_text() == "mine"
+    assert (tmp_path / "there.pdparams").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_folder_is_not_replaced(tmp_path, monkeypatch, capsys):
@@ -393,7 +393,7 @@ def test_a_folder_is_not_replaced(tmp_path, monkeypatch, capsys):
 
 
 def test_a_result_that_cannot_be_written_is_one_line(torch, tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     pdparams.save({tmp_path / "a.pdparams": some(MICRO)})
     error = refusal(monkeypatch, capsys, tmp_path / "a.pdparams", tmp_path / "file" / "a.pth")
     assert str(tmp_path / "file" / "a.pth") in error
@@ -403,17 +403,17 @@ def test_a_full_disk_leaves_the_old_file(torch, tmp_path, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    (tmp_path / "a.pth").write_text("old")
+    (tmp_path / "a.pth").write_text("old", encoding="utf-8")
     pdparams.save({tmp_path / "a.pdparams": some(MICRO)})
     monkeypatch.setattr(Path, "write_bytes", full)
     error = refusal(monkeypatch, capsys, tmp_path / "a.pdparams", tmp_path / "a.pth", "--overwrite")
     assert "No space left on device" in error
-    assert (tmp_path / "a.pth").read_text() == "old"
+    assert (tmp_path / "a.pth").read_text(encoding="utf-8") == "old"
     assert sorted(os.listdir(tmp_path)) == ["a.pdparams", "a.pth"]
 
 
 def test_overwrite_replaces(torch, tmp_path, monkeypatch):
-    (tmp_path / "a.pth").write_text("old")
+    (tmp_path / "a.pth").write_text("old", encoding="utf-8")
     pdparams.save({tmp_path / "a.pdparams": some(MICRO)})
     convert(monkeypatch, tmp_path / "a.pdparams", tmp_path / "a.pth", "--overwrite")
     assert len(torch.load(tmp_path / "a.pth")) == len(official_state(some(MICRO)))
@@ -421,6 +421,6 @@ def test_overwrite_replaces(torch, tmp_path, monkeypatch):
 
 def test_without_torch_it_says_how_to_install_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "a.pth").write_text("weights")
+    (tmp_path / "a.pth").write_text("weights", encoding="utf-8")
     error = refusal(monkeypatch, capsys, tmp_path / "a.pth", tmp_path / "a.pdparams")
     assert "pip install -r requirements/convert.txt" in error

@@ -68,7 +68,7 @@ def test_a_head_for_as_many_classes_is_used(tmp_path, dtype):
 
 def note(file, classes):
     """Note the names of classes as a run would, which has this file of weights."""
-    (file.parent / "environment.json").write_text(json.dumps({"archive": {"classes": classes}}))
+    (file.parent / "environment.json").write_text(json.dumps({"archive": {"classes": classes}}), encoding="utf-8")
 
 
 def test_a_head_for_the_same_classes_is_used_and_the_log_says_so(tmp_path):
@@ -273,11 +273,13 @@ def test_a_run_starts_from_the_file_with_the_head_of_a_fresh_run_and_notes_its_c
     files = [runs / name / "checkpoints/epoch_0000_step_00000000/latest.pdparams" for name in ("whole", "fresh")]
     found, fresh = (pdparams.first_names(pdparams.read(file), file) for file in files)
     np.testing.assert_equal(found, {**arrays(), **{key: fresh[key] for key in HEAD}})
-    noted, without = (json.loads((runs / name / "environment.json").read_text()) for name in ("whole", "fresh"))
+    noted, without = (
+        json.loads((runs / name / "environment.json").read_text(encoding="utf-8")) for name in ("whole", "fresh")
+    )
     assert noted["pretrained_sha256"] == sha256sum(runs / "w.pdparams")
     assert "pretrained_sha256" not in without
     lines, _ = pretrained.start(build(), str(runs / "w.pdparams"))
-    log = (runs / "whole" / "train.log").read_text()
+    log = (runs / "whole" / "train.log").read_text(encoding="utf-8")
     assert all(line in log for line in lines)
 
 
@@ -288,11 +290,11 @@ def test_resume_is_bit_exact_and_needs_the_file_no_more(runs, archive, tmp_path,
         send_signal_in(patch, step, 15)
         with pytest.raises(SystemExit):
             train(patch, archive, tmp_path / "run", f"train.pretrained={file}", *SETTINGS)
-    noted = json.loads((tmp_path / "run" / "environment.json").read_text())["pretrained_sha256"]
+    noted = json.loads((tmp_path / "run" / "environment.json").read_text(encoding="utf-8"))["pretrained_sha256"]
     os.unlink(file)
     resume(monkeypatch, tmp_path / "run")
     assert_same_run(tmp_path / "run", runs / "whole")
-    assert json.loads((tmp_path / "run" / "environment.json").read_text())["pretrained_sha256"] == noted
+    assert json.loads((tmp_path / "run" / "environment.json").read_text(encoding="utf-8"))["pretrained_sha256"] == noted
 
 
 def test_a_resumed_run_keeps_to_what_it_started_from(runs, monkeypatch, capsys):
