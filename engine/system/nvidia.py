@@ -6,6 +6,7 @@ import sys
 
 import paddle
 
+from common.shell import command
 from engine.errors import UserError
 from engine.system import processes
 
@@ -39,8 +40,8 @@ def why_no_gpu() -> str:
     newest, needed = f"{version.value // 1000}.{version.value % 1000 // 10}", paddle.version.cuda()
     if version.value // 1000 < int(needed.partition(".")[0]):  # within a major version, older drivers do
         return f"the NVIDIA driver is for CUDA up to {newest}, and this Paddle needs CUDA {needed}: update the driver"
-    more = "python -c 'import paddle; paddle.utils.run_check()' says more"
-    return f"the NVIDIA driver (for CUDA up to {newest}) starts, so the cause lies elsewhere: {more}"
+    more = command("python", "-c", "import paddle; paddle.utils.run_check()")
+    return f"the NVIDIA driver (for CUDA up to {newest}) starts, so the cause lies elsewhere: {more} says more"
 
 
 def check_gpu(device: str) -> None:
