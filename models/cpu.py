@@ -14,6 +14,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from common.division import divided
+
 _enabled = True
 
 
@@ -139,7 +141,7 @@ class _LayerNorm(PyLayer):
         variance = paddle.matmul(paddle.square(x - paddle.matmul(x, each)), each)
         dy_x = dy * normalised
         dweight, dbias = _sum_rows(dy_x), _sum_rows(dy)
-        w = weight.unsqueeze(1) / C
+        w = divided(weight.unsqueeze(1), C)
         mean, slope = paddle.matmul(dy, w), paddle.matmul(dy_x, w)
         dx = (dy * weight).subtract_(normalised.multiply_(slope)).subtract_(mean)
         dx = dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape)

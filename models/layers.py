@@ -4,6 +4,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from common.division import divided
+
 from . import cpu
 
 
@@ -109,4 +111,4 @@ class DropPath(nn.Layer):
             return x
         keep = 1 - self.rate
         kept = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1)) < keep
-        return x * (kept.astype(x.dtype) / keep)
+        return x * divided(kept.astype(x.dtype), keep)

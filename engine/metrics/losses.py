@@ -3,6 +3,8 @@
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from common.division import divided
+
 FEW = 100_000
 
 
@@ -36,4 +38,4 @@ def _mean(x: Tensor) -> Tensor:
 
     Its `sum` of everything is right. Up to `FEW` the error is that of rounding, and older runs keep their bits.
     """
-    return x.mean() if x.size <= FEW else x.sum() / x.size
+    return x.mean() if x.size <= FEW else divided(x.sum(), x.size)

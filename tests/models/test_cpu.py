@@ -60,6 +60,18 @@ def test_layer_norm_of_hard_rows_equals_paddles_own(row):
     assert_equal_to_rounding(ours, plain)
 
 
+def test_layer_norms_gradient_has_the_same_bits_on_every_paddle():
+    """A row of equal numbers, of which one has a gradient: nothing is added up, so no order of adding matters."""
+    weight = np.arange(1, 97, dtype="float32")  # C times the last one over C is exact: it shows 1 / sqrt(epsilon)
+    x, w = (paddle.to_tensor(value, stop_gradient=False) for value in (np.full([96, 96], 3, "float32"), weight))
+    out = cpu.layer_norm(x, w, paddle.zeros([96]), 1e-6)
+    (out * paddle.eye(96)).sum().backward()
+    gradient = x.grad.numpy()
+    inverse = -gradient[95, 0]
+    assert inverse == pytest.approx(1000, rel=1e-5)
+    np.testing.assert_array_equal(-gradient[1:, 0], (weight / np.float32(96) * inverse)[1:])
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, monkeypatch):
     def watch(place, its_name):

@@ -182,6 +182,12 @@ def test_micro_is_small_and_native_to_32_pixels():
     assert [list(m.shape[2:]) for m in maps] == [[8, 8], [4, 4]]  # whole windows of 4: nothing is padded
 
 
+@pytest.fixture(scope="module")
+def micro_of_seed_42():
+    paddle.seed(42)
+    return dict(build_model("regionvit_micro_32", num_classes=10).named_parameters())
+
+
 def test_same_seed_gives_same_initial_weights():
     states = []
     for _ in range(2):
@@ -189,6 +195,22 @@ def test_same_seed_gives_same_initial_weights():
         states.append({k: v.numpy() for k, v in free_model().state_dict().items()})
     for key in states[0]:
         np.testing.assert_array_equal(states[0][key], states[1][key])
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "deviation"),
+    [
+        ("patch_embed.proj.0.weight", [0.0768628567, 0.0820522830, -0.1262839884], 0.259709),  # Paddle's default
+        ("cls_token.proj.weight", [-0.0010807420, 0.0361474864, -0.0078249201], 0.050982),
+        ("layers.0.block.1.attn.rel_pos", [0.0036093662, -0.0093827406, 0.0244955774], 0.017390),
+        ("layers.0.block.1.attn.qkv.weight", [-0.0264168233, -0.0151483845, 0.0241787340], 0.017572),
+        ("head.weight", [0.0102716079, 0.0226741172, -0.0076579996], 0.017430),
+    ],
+)
+def test_a_seed_gives_the_initial_weights_of_older_runs_on_every_paddle(micro_of_seed_42, name, first, deviation):
+    weights = micro_of_seed_42[name].numpy()
+    np.testing.assert_allclose(weights.ravel()[:3], first, rtol=1e-5)
+    assert weights.std() == pytest.approx(deviation, rel=1e-4)
 
 
 def test_initialization_is_the_notebooks():
@@ -226,6 +248,13 @@ def test_drop_path_drops_whole_rows_and_scales_the_rest():
     assert 0.65 < kept.mean() < 0.85
     drop.eval()
     np.testing.assert_array_equal(drop(x).numpy(), x.numpy())
+
+
+@pytest.mark.parametrize("rate", [3 / 26, 0.25, 27 / 130])
+def test_the_rows_that_drop_path_keeps_are_divided_to_the_same_bits_on_every_paddle(rate):
+    paddle.seed(0)
+    rows = DropPath(rate)(paddle.ones([50, 1])).numpy()
+    np.testing.assert_array_equal(rows[rows > 0], np.float32(1) / np.float32(1 - rate))
 
 
 def test_drop_path_rises_linearly_over_all_encoders():
