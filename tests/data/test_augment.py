@@ -16,7 +16,7 @@ from paddle.vision.transforms import functional as V
 from scipy import stats
 
 import data
-from data import augment, erasing, randaugment
+from data import augment, erasing, fast, randaugment
 from data.augment import BRIGHTNESS, CONTRAST, SATURATION, Params
 from data.epoch import AS_THE_NOTEBOOK
 from data.host import training_transform
@@ -440,6 +440,23 @@ def test_fast_evaluation_equals_the_hosts_within_one_step_of_255(size):
     image, label = fast.dataset[19]
     assert np.abs(unnormalise(image[None])[0].astype(int) - a[-1]).max() <= 1
     assert label == labels[-1].item()
+
+
+def bilinear(image, size):
+    """Resize a picture in float64, with the border's pixels repeated."""
+    places = ((np.arange(size) + 0.5) * len(image) / size - 0.5).clip(0, len(image) - 1)
+    matrix = np.maximum(0, 1 - abs(places[:, None] - np.arange(len(image))))
+    return np.einsum("yh,xw,hwc->yxc", matrix, matrix, image.astype(np.float64))
+
+
+@pytest.mark.parametrize("size", [40, 48, 192])
+def test_a_level_half_way_between_two_is_rounded_up_on_every_paddle(size):
+    """At these sizes many levels are halves, up to a rounding that differs between Paddle's versions."""
+    image = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)
+    exact = bilinear(image, size)
+    assert (np.abs(exact % 1 - 0.5) < 1e-9).sum() > 20
+    made = unnormalise(fast.resize(paddle.to_tensor(image[None]), size).numpy())[0]
+    np.testing.assert_array_equal(made, np.floor(exact + 0.5 + 1e-9))
 
 
 def test_a_training_set_smaller_than_a_batch_is_refused_by_the_fast_pipeline_too():
