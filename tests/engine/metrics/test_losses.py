@@ -3,7 +3,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from engine.metrics.losses import LabelSmoothingCrossEntropy
+from engine.metrics.losses import LabelSmoothingCrossEntropy, _mean
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
@@ -43,6 +43,11 @@ def test_the_mean_of_a_million_equal_numbers_is_right():
     """Paddle's own mean of these is wrong by a per cent on a CPU."""
     logits, labels = paddle.zeros([30_000, 100]), paddle.zeros([30_000], "int64")
     assert LabelSmoothingCrossEntropy(0.9)(logits, labels).item() == pytest.approx(np.log(100), rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [100_001, 200_003])
+def test_the_mean_of_many_ones_is_one_on_every_paddle(count):
+    assert _mean(paddle.ones([count])).item() == 1
 
 
 def test_an_impossible_smoothing_is_refused():

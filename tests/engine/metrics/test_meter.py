@@ -23,6 +23,12 @@ def test_of_labels_that_are_shares_the_largest_counts():
     assert meter.read()["top1"] == pytest.approx(2 / 3)
 
 
+def test_of_equal_shares_the_first_class_counts():
+    meter = Meter(num_classes=3)
+    meter.update(paddle.to_tensor(1.0), paddle.to_tensor([[1.0, 9, 2]] * 2), paddle.to_tensor([[0, 0.5, 0.5]] * 2))
+    assert meter.read()["top1"] == 1
+
+
 @pytest.mark.parametrize(("num_classes", "exists"), [(2, False), (5, False), (6, True)])
 def test_five_or_fewer_classes_have_no_top5(num_classes, exists):
     meter = Meter(num_classes)

@@ -54,6 +54,43 @@ def test_adam_with_l2_is_the_plain_adam_of_the_recipe():
     np.testing.assert_allclose(*weights, rtol=0, atol=1e-6)
 
 
+def five_steps(name, l2):
+    """Weights after each of five steps of ours, and of the papers' formulas in float64; gradients of 1e-8 to 1."""
+    random = np.random.RandomState(0)
+    model = paddle.nn.Linear(4, 3)
+    optimizer = build_optimizer(name, 0.01, model, weight_decay=l2)
+    weights = [random.standard_normal(shape).astype("float32") for shape in ((4, 3), (3,))]
+    exact = [value.astype("float64") for value in weights]
+    moments = [[np.zeros(value.shape), np.zeros(value.shape)] for value in weights]
+    found, expected = [], []
+    for parameter, value in zip(model.parameters(), weights, strict=True):
+        parameter.set_value(value)
+    for step in range(1, 6):
+        for i, parameter in enumerate(model.parameters()):
+            gradient = (random.standard_normal(parameter.shape) * 10.0 ** (2 * step - 10)).astype("float32")
+            parameter.grad = paddle.to_tensor(gradient)
+            gradient = gradient + l2 * exact[i] if name == "Adam" else gradient.astype("float64")
+            if name == "AdamW" and i == 0:  # decoupled, and spares the bias
+                exact[i] *= 1 - 0.01 * l2
+            first, second = moments[i] = [
+                0.9 * moments[i][0] + 0.1 * gradient,
+                0.999 * moments[i][1] + 0.001 * gradient**2,
+            ]
+            exact[i] -= 0.01 * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        optimizer.step()
+        found += [parameter.numpy() for parameter in model.parameters()]
+        expected += [value.copy() for value in exact]
+    return found, expected
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_five_steps_are_the_papers_formula_on_every_paddle(name, l2):
+    """Kingma and Ba, "Adam", algorithm 1, with its defaults and its place of epsilon."""
+    for weights, exact in zip(*five_steps(name, l2), strict=True):
+        np.testing.assert_allclose(weights, exact, rtol=0, atol=1e-6)
+
+
 def test_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
     model = paddle.nn.Linear(6, 3)
     optimizer = Adam(0.01, model.parameters(), 0.1)

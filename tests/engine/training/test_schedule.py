@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import numpy as np
@@ -20,6 +21,14 @@ def rates(schedule, steps):
 def test_without_a_warmup_the_rates_are_paddles_cosine_bit_for_bit():
     plain = paddle.optimizer.lr.CosineAnnealingDecay(0.1, T_max=TOTAL)
     assert rates(build_schedule(0.1, TOTAL), TOTAL + 1) == rates(plain, TOTAL + 1)
+
+
+def test_without_a_warmup_each_rate_comes_from_the_one_before_to_the_same_bits_on_every_paddle():
+    expected = [0.1]
+    for step in range(1, TOTAL + 1):
+        now, before = (1 + math.cos(math.pi * of / TOTAL) for of in (step, step - 1))
+        expected.append(now / before * expected[-1])
+    assert rates(build_schedule(0.1, TOTAL), TOTAL + 1) == expected
 
 
 def test_a_warmup_rises_in_a_line_to_the_rate_and_the_cosine_has_the_rest():
