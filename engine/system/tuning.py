@@ -5,7 +5,6 @@ import logging
 import os
 import platform
 import subprocess
-import warnings
 from pathlib import Path
 
 _user_set_threads = False
@@ -17,7 +16,6 @@ def before_paddle() -> None:
     global _user_set_threads, _user_environ
     _user_environ = dict(os.environ)
     _user_set_threads = "OMP_NUM_THREADS" in os.environ  # asked here because Paddle sets it to 1 on import
-    warnings.filterwarnings("ignore", message="No ccache found")
     if "AuthenticAMD" in cpu_info() or "AuthenticAMD" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise MKL in the wheel takes a slow path on AMD
 
