@@ -15,9 +15,9 @@ from .epoch import AS_THE_NOTEBOOK, Augmentation
 from .evaluation import EvaluationPictures, evaluation_transform
 from .fast import FastEvalLoader, FastTrainLoader
 from .host import TrainingPictures
+from .loader import HostLoader
 from .normalise import unnormalise
 from .sampler import EpochBatchSampler
-from .workers import WorkerLoader, check
 
 __all__ = [
     "ARCHIVES",
@@ -84,7 +84,7 @@ def build_train_loader(
     on_device: bool = False,
     part: int = 0,
     parts: int = 1,
-) -> WorkerLoader | FastTrainLoader:
+) -> HostLoader | FastTrainLoader:
     """Return a loader of batches (pictures float32 [batch, 3, size, size], labels int64 [batch]) to train on.
 
     Call `loader.batch_sampler.set_epoch(epoch)` before each epoch.
@@ -116,15 +116,14 @@ def build_train_loader(
             augmentation=augmentation,
             on_device=on_device,
         )
-    check(num_workers)
-    return WorkerLoader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
+    return HostLoader(TrainingPictures(split, image_size, seed, augmentation), sampler, num_workers)
 
 
 def build_eval_loader(
     split: Split, *, batch_size: int, image_size: int, num_workers: int, pipeline: str = "host"
-) -> WorkerLoader | FastEvalLoader:
+) -> HostLoader | FastEvalLoader:
     """Return a loader of batches (pictures, labels) in order, without dropping any; `fast` needs no workers."""
     if pipeline == "fast":
         return FastEvalLoader(split, batch_size=batch_size, image_size=image_size)
     dataset = EvaluationPictures(split, image_size)
-    return WorkerLoader(dataset, BatchSampler(dataset, batch_size=batch_size), num_workers)
+    return HostLoader(dataset, BatchSampler(dataset, batch_size=batch_size), num_workers)

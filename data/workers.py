@@ -1,119 +1,136 @@
-"""Worker processes that make batches: Paddle's DataLoader, with one clear error if a worker cannot start or dies."""
+"""Worker processes on every platform: a pipe to each, and no queue, lock or semaphore.
 
-import ctypes
+A pipe says when its other end is gone: a worker that dies is an error here, and a run that dies leaves no worker.
+"""
+
+import contextlib
 import multiprocessing
-import os
+import pickle
 import signal
-import threading
-from collections.abc import Iterator
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import process, util
+from multiprocessing.connection import Connection
 from typing import Any
 
 import cv2
-from paddle.io import BatchSampler, DataLoader, Dataset
 
-from common import paddle_private
-
+from . import pipes
 from .dataset import DataError
 
-DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
+METHOD = "fork" if sys.platform == "linux" else "spawn"  # macOS can fork, but its own libraries do not allow for it
 
 
-class WorkerLoader(DataLoader):
-    """A DataLoader whose workers end with the run and leave signals to it; a dead worker is a `DataError`.
+class Workers:
+    """Processes that do jobs in turns; they end with this object.
+
+    Args:
+        work: a job -> its result. Forked workers inherit it; for others it is pickled, once for each.
+        count: number of processes.
 
     Raises:
-        DataError: on iteration: a worker could not be started, or died.
+        DataError: they cannot be started, or (here and in `results`) one died.
     """
 
-    def __init__(self, dataset: Dataset, batch_sampler: BatchSampler, num_workers: int):
-        super().__init__(
-            dataset,
-            batch_sampler=batch_sampler,
-            num_workers=num_workers,
-            # With shared memory a worker allocates through Paddle, and hangs if one of its locks was held at the fork.
-            use_shared_memory=False,
-            worker_init_fn=_start,
-        )
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._watched() if self.num_workers else super().__iter__()
-
-    def _watched(self) -> Iterator[Any]:
-        others = set(multiprocessing.active_children())
+    def __init__(self, work: Callable[[Any], Any], count: int):
+        self.processes: list[process.BaseProcess] = []
+        self.pipes: list[Connection] = []
+        util.Finalize(self, _kill, [self.processes], exitpriority=0)  # at exit, before multiprocessing waits for them
+        context: Any = multiprocessing.get_context(METHOD)
+        inherited = METHOD == "fork"
         try:
-            batches = super().__iter__()
-        except (OSError, SystemError) as error:
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.kill()
+            for _ in range(count):
+                ours, theirs = context.Pipe()
+                util.register_after_fork(ours, Connection.close)  # a copy in a later worker would outlive the run
+                self.pipes.append(ours)
+                worker = context.Process(target=_serve, args=(theirs, work if inherited else None), daemon=True)
+                worker.start()
+                theirs.close()
+                self.processes.append(worker)
+        except OSError as error:
+            self.end()
             raise DataError(
-                f"data.num_workers: {self.num_workers} worker processes cannot be started ({error}): lower it",
+                f"data.num_workers: {count} worker processes cannot be started ({error}): lower it",
                 key="data.num_workers",
-                value=self.num_workers,
+                value=count,
             ) from error
-        # Paddle's handler would raise in the middle of a step; without it the next batch raises.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        threading.Thread(target=_watch, args=(batches, paddle_private.workers(batches)), daemon=True).start()
+        if not inherited:
+            self._tell([work] * count)  # now that all of them are starting
+
+    def results(self, jobs: Sequence) -> Iterator[Any]:
+        """Hand out jobs, of n workers to worker i the jobs i, i + n, ...; return an iterator over their results.
+
+        Each worker is one job ahead. Unless the iterator comes to its end, the workers can only be ended.
+        """
+        count = len(self.pipes)
+        self._tell([jobs[worker::count] for worker in range(count)])
+        return (self._hear(self.pipes[i % count]) for i in range(len(jobs)))
+
+    def end(self) -> None:
+        """End the processes, whatever they do."""
+        _kill(self.processes)
+
+    def _tell(self, messages: Sequence) -> None:
+        """Send each worker its message, for which it waits: if both sides were sending, neither would go on."""
+        with self._alive():
+            for pipe, message in zip(self.pipes, messages, strict=True):
+                pipes.send(pipe, message)
+
+    def _hear(self, pipe: Connection) -> Any:
+        with self._alive():
+            result = pipes.receive(pipe)
+        if isinstance(result, Failure):
+            raise result.error from RuntimeError(f"in a worker process:\n\n{result.trace}")
+        return result
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            while True:
-                try:
-                    batch = next(batches)
-                except StopIteration:
-                    return
-                except SystemError as error:  # "Blocking queue is killed"
-                    raise DataError(
-                        "a worker process that makes batches died: killed from outside, most often because memory ran "
-                        "out, or by an error of its own, shown above; lower data.num_workers or data.batch_size",
-                        key="data.num_workers",
-                        value=self.num_workers,
-                    ) from error
-                yield batch
-        finally:
-            for worker in paddle_private.workers(batches):
-                worker.kill()
-            paddle_private.forget_workers(batches)
+            yield
+        except (EOFError, OSError) as error:
+            raise DataError(
+                "a worker process that makes batches died: killed from outside, most often because memory ran out, or "
+                "by an error of its own, shown above; lower data.num_workers or data.batch_size",
+                key="data.num_workers",
+                value=len(self.pipes),
+            ) from error
 
 
-def check(num_workers: int) -> None:
-    """Check that worker processes can be started on this machine.
+@dataclass
+class Failure:
+    """What a worker sends in the place of a result: an error, and its traceback as text."""
 
-    Raises:
-        DataError: semaphores cannot be created; Linux keeps them in /dev/shm. Batches go through pipes and need none.
-    """
-    try:
-        for _ in range(num_workers and 4 * num_workers + 4):
-            multiprocessing.Lock()
-    except OSError as error:
-        raise DataError(
-            f"data.num_workers: {num_workers}, but semaphores cannot be created ({error}): /dev/shm is full, too small "
-            "or not writable; make room (docker run --shm-size=64m) or use data.num_workers=0",
-            key="data.num_workers",
-            value=num_workers,
-        ) from error
+    error: Exception
+    trace: str
 
 
-def _watch(batches: Any, workers: list[BaseProcess]) -> None:
-    """Wake the reader of batches when a worker dies; Paddle would wait for the rest of a half-written batch."""
-    while workers:
-        sentinels = connection.wait([worker.sentinel for worker in workers])
-        ended = [worker for worker in workers if worker.sentinel in sentinels]
-        for worker in ended:
-            worker.join()  # its exit code comes a moment later
-        if any(worker.exitcode for worker in ended):
-            for worker in workers:
-                worker.kill()
-            paddle_private.end_of_batches(batches)
-            return
-        workers = [worker for worker in workers if worker not in ended]
-
-
-def _start(worker: int) -> None:
-    cv2.setNumThreads(0)  # the workers are the parallelism
-    os.setpgrp()  # terminals and launchers signal a whole group, but only the run decides how to react
+def _serve(pipe: Connection, work: Callable[[Any], Any] | None) -> None:
+    """Do the jobs that the run hands out, for as long as it lives."""
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_DFL)  # not the run's own handlers
+        signal.signal(signum, signal.SIG_IGN)  # terminals and launchers signal a whole group, but the run decides
+    cv2.setNumThreads(0)  # the workers are the parallelism
+    with contextlib.suppress(EOFError, OSError):  # the run has ended
+        work = work or pipes.receive(pipe)
+        while True:
+            for job in pipes.receive(pipe):
+                pipes.send(pipe, _attempt(work, job))
+
+
+def _attempt(work: Callable[[Any], Any], job: Any) -> Any:
     try:
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass  # not Linux: a worker looks for its parent every few seconds
+        return work(job)
+    except Exception as error:
+        trace = traceback.format_exc()
+        try:
+            return Failure(pickle.loads(pickle.dumps(error)), trace)
+        except Exception:  # some errors cannot be sent
+            return Failure(RuntimeError(repr(error)), trace)
+
+
+def _kill(processes: list[process.BaseProcess]) -> None:
+    for worker in processes:
+        worker.kill()
+    for worker in processes:
+        worker.join()

@@ -1,16 +1,13 @@
 """Runs that are stopped, killed or hindered, and resumed: they end in the bits of a run that was not interrupted."""
 
 import errno
-import faulthandler
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from multiprocessing import connection
 
 import numpy as np
 import paddle
@@ -657,33 +654,6 @@ def test_a_worker_that_dies_is_one_line_and_nothing_is_lost(archive, tmp_path, w
     assert newest(tmp_path / "run").name == "epoch_0001_step_00000006"
     resume(monkeypatch, tmp_path / "run")
     assert_same_weights(tmp_path / "run" / "final_model.pdparams", whole(*overrides) / "final_model.pdparams")
-
-
-def test_a_worker_that_dies_while_it_hands_over_a_batch_does_not_hang_the_run(archive, tmp_path, monkeypatch, capsys):
-    original, parent = connection.Connection._send, os.getpid()
-
-    def dies(self, data, *arguments):
-        if os.getpid() != parent and len(data) > 100_000:
-            original(self, data[:1000], *arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(self, data, *arguments)
-
-    monkeypatch.setattr(connection.Connection, "_send", dies)
-    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)  # nothing else would end it
-    with pytest.raises(SystemExit) as exit:
-        train(monkeypatch, archive, tmp_path / "run", "data.pipeline=host", "data.num_workers=2")
-    faulthandler.cancel_dump_traceback_later()
-    assert exit.value.code == 2
-    one_line_about(capsys.readouterr().err, "worker process")
-
-
-def test_no_room_for_semaphores_is_found_before_training(archive, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(multiprocessing, "Lock", no_room)
-    with pytest.raises(SystemExit) as exit:
-        train(monkeypatch, archive, tmp_path / "run", "data.pipeline=host", "data.num_workers=2")
-    assert exit.value.code == 2
-    one_line_about(capsys.readouterr().err, "/dev/shm")
-    assert not (tmp_path / "run").exists()
 
 
 HOLD = (
