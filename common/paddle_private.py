@@ -3,9 +3,7 @@
 Nothing here is promised by Paddle. When a new version breaks one of these names, this is the one file to change.
 """
 
-import threading
 from collections.abc import Iterable
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import paddle
@@ -16,29 +14,6 @@ CHECKED = ("2.6.2", "3.0.0", "3.1.1", "3.2.2", "3.3.1")
 def set_cpu_threads(count: int) -> None:
     """Set how many threads Paddle's CPU operators use; the public OMP_NUM_THREADS makes Paddle warn on stderr."""
     paddle.base.core.set_num_threads(count)
-
-
-def workers(batches: Any) -> list[BaseProcess]:
-    """Return the worker processes behind a running iterator of a DataLoader."""
-    return batches._workers
-
-
-def forget_workers(batches: Any) -> None:
-    """Let a DataLoader's iterator, whose workers have been killed, end without waiting for them.
-
-    At its end Paddle sets an event for the workers. One that was killed while it looked at the event holds the event's
-    lock for good, and whoever sets the event waits forever.
-    """
-    batches._workers_done_event = threading.Event()
-
-
-def end_of_batches(batches: Any) -> None:
-    """Wake whoever waits for the next batch of a DataLoader's iterator, whose workers are all dead.
-
-    The pipe's last open end is closed: a reader that waits for the rest of a half-written batch gets to the end.
-    """
-    batches._data_queue._writer.close()
-    batches._exit_thread_unexpectedly()
 
 
 def accumulators(optimizer: Any) -> dict:

@@ -1,14 +1,8 @@
 """Each of Paddle's private names in `common.paddle_private` exists in the installed Paddle and does its work."""
 
-import threading
-
-import numpy as np
 import paddle
-import pytest
-from paddle.io import BatchSampler, DataLoader, Dataset
 
 from common import paddle_private
-from data.workers import WorkerLoader
 from tests.support.versions import paddle_before
 
 
@@ -18,47 +12,6 @@ def test_the_installed_paddle_is_one_that_the_names_were_checked_on():
 
 def test_the_number_of_cpu_threads_can_be_set():
     paddle_private.set_cpu_threads(1)
-
-
-class Numbers(Dataset):
-    def __getitem__(self, index):
-        return np.float32([index])
-
-    def __len__(self):
-        return 8
-
-
-def test_a_running_loader_shows_its_workers_and_can_be_ended():
-    numbers = Numbers()
-    batches = iter(
-        DataLoader(numbers, batch_sampler=BatchSampler(numbers, batch_size=1), num_workers=1, use_shared_memory=False)
-    )
-    next(batches)
-    workers = paddle_private.workers(batches)
-    assert [worker.is_alive() for worker in workers] == [True]
-    for worker in workers:
-        worker.kill()
-        worker.join()
-    paddle_private.end_of_batches(batches)
-    with pytest.raises(SystemError):
-        list(batches)
-
-
-def test_a_worker_that_is_killed_with_the_lock_of_its_event_keeps_nobody_waiting(monkeypatch):
-    """It took a whole test suite to meet one: here the lock is held as such a worker leaves it."""
-    running = []
-    monkeypatch.setattr(
-        paddle_private, "workers", lambda batches: running.append(batches) or batches._workers
-    )  # the iterator behind the loader's own
-    numbers = Numbers()
-    batches = iter(WorkerLoader(numbers, BatchSampler(numbers, batch_size=1), num_workers=1))
-    next(batches)
-    assert running[-1]._workers_done_event._cond.acquire(timeout=10)
-    batches.close()
-    ending = threading.Thread(target=running[-1]._try_shutdown_all, daemon=True)
-    ending.start()
-    ending.join(10)
-    assert not ending.is_alive()
 
 
 def stepped(**options):
