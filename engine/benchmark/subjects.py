@@ -282,8 +282,9 @@ class Ours(Subject):
             self.waited += time.perf_counter() - begin
             return self.step(images, labels)
 
-        # Each worker has prefetched two batches; they would hide how long the later ones take.
-        return Part(run, self.steps_a_turn, max(WARM_UP, 2 * self.config.data.num_workers), data)
+        # Batches that are ready at the beginning would hide how long the later ones take: one per worker, and more.
+        ready = self.config.data.num_workers + {"host": 5, "fast": 2}[self.config.data.pipeline]
+        return Part(run, self.steps_a_turn, max(WARM_UP, ready), data)
 
     def inference(self, runtime: str) -> Part:
         """The forward pass in one of `RUNTIMES`."""
