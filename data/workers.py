@@ -5,6 +5,7 @@ A pipe says when its other end is gone: a worker that dies is an error here, and
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -20,7 +21,10 @@ import cv2
 from . import pipes
 from .dataset import DataError
 
-METHOD = "fork" if sys.platform == "linux" else "spawn"  # macOS can fork, but its own libraries do not allow for it
+METHOD = (
+    "fork" if hasattr(os, "fork") and sys.platform != "darwin" else "spawn"
+)  # macOS's own libraries do not survive a fork
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
 
 
 class Workers:
@@ -108,7 +112,7 @@ class Failure:
 
 def _serve(pipe: Connection, work: Callable[[Any], Any] | None) -> None:
     """Do the jobs that the run hands out, for as long as it lives."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)  # terminals and launchers signal a whole group, but the run decides
     cv2.setNumThreads(0)  # the workers are the parallelism
     with contextlib.suppress(EOFError, OSError):  # the run has ended

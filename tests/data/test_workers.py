@@ -335,7 +335,7 @@ def await_ended(pids):
 
 def is_alive(pid):
     try:  # what has ended may stay as a zombie, if nobody takes in orphans
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 

@@ -179,12 +179,7 @@ def results(home):
     return json.loads((home / "results.json").read_text(encoding="utf-8"))
 
 
-BY_FORK = pytest.mark.xfail(reason="workers start by fork alone")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[BY_FORK] * ("workers" in name)) for name in jobs_of(Path("home"))]
-)
+@pytest.mark.parametrize("name", jobs_of(Path("home")))
 def test_a_script_works(results, name):
     done = results[name]
     assert done["status"] == STATUS.get(name, 0), done["err"][-2000:]
@@ -201,7 +196,6 @@ def test_a_run_ended_at_once_resumes_to_the_same_bits(home, results):
     assert_same_run(home / "fast", home / "killed")
 
 
-@BY_FORK
 def test_workers_change_no_bit(home):
     assert_same_run(home / "host", home / "workers")
 
