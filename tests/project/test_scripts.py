@@ -18,6 +18,6 @@ for script in sys.argv[1:]:
 
 def test_a_script_that_a_worker_runs_again_imports_no_paddle_and_says_nothing():
     command = [sys.executable, "-c", AGAIN, *map(str, SCRIPTS)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert len(SCRIPTS) > 10

@@ -44,7 +44,7 @@ def bug():
 
 
 def lost_file():
-    return open("no such file")
+    return open("no such file", "rb")
 
 
 def awkward():
