@@ -33,11 +33,12 @@ def test_a_posix_shell_reads_what_was_meant():
 
 def words_of_windows(line):
     """Split a line as PowerShell does with these words, and then as Microsoft's C runtime does."""
-    found = re.findall(r"""'((?:[^']|'')*)'|"([^"]*)"|([^\s"']+)""", line)
-    return [
-        single.replace("''", "'") or plain or double[: len(double) - (len(double) - len(double.rstrip("\\"))) // 2]
-        for single, double, plain in found
-    ]
+    words = []
+    for single, double, plain in re.findall(r"""'((?:[^']|'')*)'|"([^"]*)"|([^\s"']+)""", line):
+        slashes = len(double) - len(double.rstrip("\\"))
+        assert slashes % 2 == 0  # the last of an odd number would make the quote a letter
+        words.append(single.replace("''", "'") or plain or double[: len(double) - slashes // 2])
+    return words
 
 
 def test_the_shells_of_windows_read_what_was_meant(windows):

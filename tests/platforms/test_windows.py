@@ -126,13 +126,18 @@ def jobs_of(home):
             (*settings, "--steps", 1, "--batch", 2, "--only", "train_step,save", "--json", home / "benchmark.json"),
         ),
         "overwrite": (train, (*of_pictures, "--overwrite")),
-        "overwrite again": (train, (*of_pictures, "--overwrite")),
+        "stop by Ctrl-Break": (train, (*of_pictures, "--overwrite")),
     }
 
 
 RUNS = ("my run's", "fast", "stopped")
-STATUS = {"stop": 130, "train in a used folder": 2, "train on a folder": 2}  # of those that do not end with 0
-SIGNAL_AT = {"stop": 3}
+STATUS = {
+    "stop": 130,
+    "stop by Ctrl-Break": 131,
+    "train in a used folder": 2,
+    "train on a folder": 2,
+}  # of those that do not end with 0
+SIGNAL_AT = {"stop": (3, "SIGINT"), "stop by Ctrl-Break": (1, "SIGBREAK")}  # which is Linux's SIGQUIT
 
 
 def put_together(home, address):

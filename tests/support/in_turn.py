@@ -1,8 +1,8 @@
 """Several scripts in one process, one after the other: importing Paddle is what a small run costs most.
 
-`in_turn.py JOBS RESULTS`: JOBS is a JSON list of {"name", "script", "arguments", "signal_at"}; with "signal_at" the
-process gets a SIGINT in that training step, as by Ctrl-C. RESULTS becomes {name: {"status", "out", "err"}}. Models are
-smaller and figures blank.
+`in_turn.py JOBS RESULTS`: JOBS is a JSON list of {"name", "script", "arguments", "signal_at"}; with "signal_at", a step
+and the name of a signal, the process gets it in that training step, as by Ctrl-C. RESULTS becomes {name: {"status",
+"out", "err"}}. Models are smaller and figures blank.
 """
 
 import io
@@ -25,10 +25,10 @@ from tests.support.runs import NANO
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
 
 
-def step_with_signal(step, original):
+def step_with_signal(step, name, original):
     def train_step(state, *arguments):
         if state.step == step:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(getattr(signal, name))
         return original(state, *arguments)
 
     return train_step
@@ -42,7 +42,7 @@ def run(script, arguments, signal_at=None, **_):
     sys.stdout, sys.stderr = streams
     sys.argv, status = [script, *arguments], 0
     if signal_at is not None:
-        trainer.train_step = step_with_signal(signal_at, trainer.train_step)
+        trainer.train_step = step_with_signal(*signal_at, trainer.train_step)
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as exit:

@@ -303,7 +303,7 @@ def install() -> None:
     for name in ("fork", "forkserver"):
         contexts.pop(name, None)
     multiprocessing.context._default_context._default_context = contexts["spawn"]
-    multiprocessing.context._default_context.get_all_start_methods = lambda: ["spawn"]
+    multiprocessing.get_all_start_methods = lambda: ["spawn"]
     os.environ["PROCESSOR_IDENTIFIER"] = "Intel64 Family 6 Model 143 Stepping 8, GenuineIntel"
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if stream is not None and not stream.isatty():
