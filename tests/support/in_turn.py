@@ -22,7 +22,9 @@ from models import VARIANTS
 from tests.support.drawing import blank_figures
 from tests.support.runs import NANO
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
+for name in ("SIGINT", "SIGBREAK"):  # the second in the imitation alone; a script's background ignores what both are
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def step_with_signal(step, name, original):
