@@ -4,9 +4,6 @@ The 8 x 8 gray pictures (UCI "Optical Recognition of Handwritten Digits") become
 picture.
 """
 
-import io
-import pickle
-import tarfile
 from pathlib import Path
 
 import _environment  # noqa: F401
@@ -28,27 +25,16 @@ def main() -> None:
     import numpy as np
     from sklearn.datasets import load_digits
 
+    from data.write import write_cifar10
+
     digits = load_digits()
     grey = [cv2.resize(image / 16, (32, 32), interpolation=cv2.INTER_LINEAR) for image in digits.images]
-    planes = np.repeat(np.rint(np.stack(grey).reshape(-1, 1, 1024) * 255).astype(np.uint8), 3, axis=1)
-    rows, for_test = planes.reshape(-1, 3072), np.arange(len(planes)) % 5 == 0
-
-    def batch(chosen: np.ndarray) -> dict:
-        return {b"data": rows[chosen], b"labels": digits.target[chosen].tolist()}
-
-    parts = np.array_split(np.flatnonzero(~for_test), 5)
-    members = {f"data_batch_{i}": batch(part) for i, part in enumerate(parts, start=1)}
-    members["test_batch"] = batch(np.flatnonzero(for_test))
-    members["batches.meta"] = {b"label_names": [name.encode() for name in CLASSES]}
+    images = np.repeat(np.rint(np.stack(grey)[..., None] * 255).astype(np.uint8), 3, axis=3)
+    for_test = np.arange(len(images)) % 5 == 0
+    train, test = ((images[chosen], digits.target[chosen]) for chosen in (~for_test, for_test))
 
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(file, "w:gz") as archive:
-            for name, content in members.items():
-                payload = pickle.dumps(content, protocol=2)
-                info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-                info.size = len(payload)
-                archive.addfile(info, io.BytesIO(payload))
+        write_cifar10(file, train, test, CLASSES)
     except OSError as error:
         raise UserError(
             f"--output {file} cannot be written ({error}): choose another", key="--output", value=str(file), place=file
