@@ -1,4 +1,4 @@
-.PHONY: help setup demo test test-slow test-export test-3.0 test-2.6 test-export-2.6 dashboard clean
+.PHONY: help setup demo gpu-check test test-slow test-export test-3.0 test-2.6 test-export-2.6 dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,6 +22,9 @@ demo: $(VENV)/.ready  ## set up, train on handwritten digits, evaluate: minutes 
 	@echo "Report:     output/demo/report.html"
 	@echo "Attention:  output/demo/attention/rollout.png"
 	@echo "Dashboard:  make dashboard"
+
+gpu-check: $(VENV)/.ready  ## set up, check everything that a GPU may do otherwise; one table to post
+	$(RUN) tools/gpu_check.py
 
 dashboard: $(VENV)/.ready  ## set up, start VisualDL on the runs below output/ (LOGDIR=... for others)
 	$(VENV)/bin/visualdl --logdir $(LOGDIR)

@@ -29,6 +29,9 @@ ATTENTION = "attention"
 PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the user's own pictures
 EXPORTS = {"paddle": "paddle", "onnx": "onnx"}  # folders, by format
 
+# The report of tools/gpu_check.py.
+GPU_CHECK, GPU_CHECK_NUMBERS = "gpu_check.md", "gpu_check.json"
+
 # Inside an export.
 DESCRIPTION = "preprocessing.json"
 PROGRAM = "inference"  # the stem, as in PaddleClas

@@ -12,7 +12,6 @@ import runpy
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import InputError
-from engine.errors import UserError
+from engine.errors import UserError, in_short
 from engine.system import children, tuning
 from engine.system.device import describe_device, select_device
 from engine.system.environment import environment
@@ -54,20 +53,13 @@ def serve() -> None:
             fields = {"key": error.key, "value": error.value, "place": error.place}
             answer = {"error": str(error), "fields": fields}
         except (Exception, SystemExit) as error:
-            answer = {"error": _in_short(error)}
+            answer = {"error": in_short(error, where=True)}
         try:
             os.write(answers, json.dumps(answer, default=str).encode() + b"\n")
         except OSError as error:
             if not reader_is_gone(error):
                 raise
             return
-
-
-def _in_short(error: BaseException) -> str:
-    """Return an exception's class, message and line, without the traceback that Paddle puts into its messages."""
-    text = str(error).rpartition("Error Message Summary:")[2].strip("-\n ")
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {text} ({where.filename}, line {where.lineno})"
 
 
 class _Bench:

@@ -27,6 +27,7 @@ ROOMS = [
     ["engine.inference"],
     ["engine.evaluation"],
     ["engine.benchmark"],
+    ["engine.check"],
     ["engine.cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
