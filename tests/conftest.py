@@ -1,4 +1,4 @@
-"""What all tests share: the CPU, with the settings that the scripts give it."""
+"""What all tests share: their device (tests/support/device.py), with the settings that the scripts give it."""
 
 import os
 import signal
@@ -11,15 +11,34 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= (os.cpu_count() or 1):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from common.errors import InputError
 from engine.system import device  # before paddle is imported anywhere
+from tests.support.device import DEVICE, ON_A_CPU, refuse_unusable
 
+if not ON_A_CPU:
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # NVIDIA's libraries read it when they start; TF32 has three digits
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
 
 
+def pytest_configure():
+    """A device that cannot be used ends everything with one line."""
+    try:
+        refuse_unusable(DEVICE)
+    except InputError as error:
+        pytest.exit(str(error), returncode=2)
+
+
+def pytest_collection_modifyitems(items):
+    if not ON_A_CPU:
+        for item in items:
+            if item.get_closest_marker("cpu"):
+                item.add_marker(pytest.mark.skip(reason="about a CPU"))
+
+
 @pytest.fixture(autouse=True)
-def on_the_cpu():
-    """The golden numbers are a CPU's, and a test that picks another device must not leave it to the next one."""
-    device.select_device("cpu")
+def on_the_device():
+    """A test that picks another device must not leave it to the next one."""
+    device.select_device(DEVICE)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from engine.config import build
 from engine.config.load import load_config
 from engine.figures.augmentation import draw_epochs
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.errors import one_line_about, refuses
 from tests.support.pictures import pictures, split
 
@@ -470,7 +471,7 @@ def archive(tmp_path_factory):
 
 
 def small_config(archive, *overrides, size=40):
-    settings = [f"data.file={archive}", "device=cpu", f"data.image_size={size}", "data.num_workers=0", *overrides]
+    settings = [f"data.file={archive}", f"device={DEVICE}", f"data.image_size={size}", "data.num_workers=0", *overrides]
     return load_config(CONFIG, settings)
 
 
@@ -550,7 +551,7 @@ def test_the_figure_lists_the_ingredients(archive, pipeline):
 
 
 def show(monkeypatch, archive, *arguments):
-    options = ["-c", CONFIG, "--device", "cpu", "-o", "data.image_size=40", "-o", f"data.file={archive}"]
+    options = ["-c", CONFIG, "--device", DEVICE, "-o", "data.image_size=40", "-o", f"data.file={archive}"]
     monkeypatch.setattr("sys.argv", ["show_augmentation.py", *map(str, (*options, *arguments))])
     runpy.run_path(str(CONFIG.parents[1] / "tools" / "show_augmentation.py"), run_name="__main__")
 

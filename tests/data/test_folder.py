@@ -30,6 +30,7 @@ from engine.filenames import CONFIG
 from engine.inference import trained as trained_models
 from engine.weights import pdparams
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.drawing import blank_figures
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import (
@@ -479,7 +480,7 @@ def test_classes_are_counted_unless_the_config_says_how_many(name, folder, tmp_p
 
 
 def test_weights_under_a_config_that_counts_say_how_many_classes_they_have(trained):
-    config = load_config(FOLDER, ["data.file=nowhere", "device=cpu"])
+    config = load_config(FOLDER, ["data.file=nowhere", f"device={DEVICE}"])
     assert trained_models.load(trained["folder"] / "best_model.pdparams", config).config.model.num_classes == 10
 
 
@@ -672,7 +673,7 @@ def test_a_file_and_the_same_picture_of_the_data_are_predicted_alike(trained, tw
 @pytest.mark.parametrize("side", [16, 48])
 def test_a_file_becomes_what_the_same_picture_of_the_data_is(twins, side):
     config = load_config(MICRO, [f"data.file={twins[1]}", "data.name=folder", f"data.side={side}"])
-    trained = trained_models.Trained(None, None, "cpu", config, None, None, None)
+    trained = trained_models.Trained(None, None, DEVICE, config, None, None, None)
     file = twins[1] / "val" / CLASSES[1] / "000.png"
     assert trained.picture(file).shape == (side, side, 3)
     np.testing.assert_array_equal(trained.picture(file), trained.picture("val:1"))

@@ -9,6 +9,7 @@ from engine.metrics.losses import LabelSmoothingCrossEntropy
 from models import VARIANTS, build_model, cpu
 from tests.support.reference import fill, free_model, narrow, unfilled
 
+pytestmark = pytest.mark.cpu
 OPERATIONS = {
     "linear that widens": (cpu.linear, [2, 5, 8], [8, 24], [24]),
     "linear that narrows": (cpu.linear, [2, 5, 24], [24, 8], [8]),

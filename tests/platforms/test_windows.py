@@ -20,6 +20,7 @@ from PIL import Image
 
 from engine.weights import pdparams
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.errors import one_line_about
 from tests.support.runs import MICRO, ROOT, arguments, assert_same_run
 from tests.support.trained import write_run
@@ -93,7 +94,7 @@ def jobs_of(home):
         home / "pictures", run, "data.name=folder", "data.side=32", "model.num_classes=0", "data.pipeline=host"
     )
     of_archive = functools.partial(arguments, home / "cifar10.tar.gz")
-    best, settings = ("--weights", run / "best_model.pdparams"), ("-c", MICRO, "-o", "device=cpu")
+    best, settings = ("--weights", run / "best_model.pdparams"), ("-c", MICRO, "-o", f"device={DEVICE}")
     return {
         "download": (home / "fetch.py", ("--output", home / "fetched" / "archive.tar.gz")),
         "make_digits": (tools / "make_digits.py", ("--output", home / "digits" / "digits.tar.gz")),

@@ -13,13 +13,14 @@ from engine.history import read_history
 from engine.training import trainer
 from engine.weights import pdparams
 from models import VARIANTS
+from tests.support.device import DEVICE
 
 ROOT = Path(__file__).parents[2]
 MICRO = ROOT / "configs" / "micro_cifar10.yaml"
 # A smaller Micro for runs in a test's own process, whose claims do not depend on a model's size.
 NANO = {**VARIANTS["regionvit_micro_32"], "embed_dim": (16, 16, 32), "depth": (1, 1), "num_heads": (1, 2)}
 SMALL = (
-    "device=cpu",
+    f"device={DEVICE}",
     "data.num_workers=0",
     "data.batch_size=16",
     "optimizer.learning_rate=1e-3",

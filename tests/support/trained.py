@@ -7,6 +7,7 @@ from engine.config import build
 from engine.config.load import load_config
 from engine.output.folder import Output
 from engine.weights import pdparams
+from tests.support.device import DEVICE
 from tests.support.runs import MICRO, SMALL
 
 
@@ -17,5 +18,5 @@ def write_run(folder, archive, *overrides):
     paddle.seed(1)
     state = build.build_model(config).state_dict()
     pdparams.save({folder / filenames.model(name): state for name in (filenames.BEST, filenames.FINAL)})
-    Output(folder).describe(config, "cpu", build.build_dataset(config), {})
+    Output(folder).describe(config, DEVICE, build.build_dataset(config), {})
     return folder

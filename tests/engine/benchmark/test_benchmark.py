@@ -15,11 +15,12 @@ from engine.benchmark.process import Process
 from engine.config.load import load_config
 from engine.errors import UserError
 from models import build_model
+from tests.support.device import DEVICE
 from tests.support.errors import one_line_about, refuses
 
 PROJECT = Path(__file__).parents[3]
 MICRO = PROJECT / "configs" / "micro_cifar10.yaml"
-SMALL = ["-c", MICRO, "--batch", "2", "--steps", "2", "--device", "cpu", "-o", "data.num_workers=0"]
+SMALL = ["-c", MICRO, "--batch", "2", "--steps", "2", "--device", DEVICE, "-o", "data.num_workers=0"]
 OTHER = """
 from models import build_model
 
@@ -105,7 +106,7 @@ def test_the_report_says_what_was_measured_where_and_when(report):
     assert report["config"]["model.name"] == "regionvit_micro_32"
     assert report["config"]["data.batch_size"] == 2
     assert report["arguments"]["steps"] == 2
-    assert report["environment"]["device"].startswith("cpu (")
+    assert report["environment"]["device"].startswith(f"{DEVICE} (")
     assert {"paddle", "python", "git_commit"} <= set(report["environment"])
     assert report["date"][:2] == "20"
 
@@ -117,6 +118,7 @@ def test_only_restricts(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("Paddle ")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(("settings", "stride_kernel"), [("same", True), ("flags", False)])
 def test_settings_decide_whether_the_other_has_our_flags(settings, stride_kernel):
     name = "FLAGS_use_stride_kernel"
@@ -146,7 +148,7 @@ def test_a_failure_in_a_process_arrives_with_its_fields_and_ends_it(tmp_path, co
         Process(str(MICRO), ["data.batch_size=2"], file=str(file), settings="same") as process,
         refuses(UserError, key=key, value=value, place=file) as caught,
     ):
-        process.ask("start", device="cpu")
+        process.ask("start", device=DEVICE)
     assert f"--against {file}" in str(caught.value)
     assert process.process.poll() is not None
 

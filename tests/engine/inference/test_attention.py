@@ -9,6 +9,7 @@ from models import VARIANTS, build_model
 from models.attention_maps import attention_maps
 from models.rollout import rollout
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.drawing import blank_figures, colours
 from tests.support.errors import one_line_about
 from tests.support.runs import MICRO, NANO
@@ -37,7 +38,7 @@ def show(home, monkeypatch, *arguments, weights="nano.pdparams"):
     monkeypatch.chdir(home)
     tool(
         monkeypatch, "show_attention.py", "--weights", weights, "-c", MICRO, "-o", "data.file=archive.tar.gz",
-        "--device", "cpu", *arguments,
+        "--device", DEVICE, *arguments,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from engine.weights import pdparams
 from models import VARIANTS, cpu
 from models.windows import PADDING_MASKS
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.drawing import blank_figures
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import ROOT
@@ -133,7 +134,7 @@ def test_an_export_of_every_variant_equals_the_model(tmp_path, variant, format, 
     if variant not in ("regionvit_micro_32", "regionvit_tiny_224"):
         stages = len(VARIANTS[variant]["depth"])
         monkeypatch.setitem(VARIANTS, variant, {**VARIANTS[variant], "depth": (1,) * stages})
-    overrides = [f"model.name={variant}", "data.image_size=64", "device=cpu"]
+    overrides = [f"model.name={variant}", "data.image_size=64", f"device={DEVICE}"]
     config = load_config(ROOT / "configs" / "tiny_cifar10.yaml", overrides)
     paddle.seed(5)
     pdparams.save({tmp_path / "model.pdparams": build.build_model(config).state_dict()})
@@ -298,7 +299,7 @@ def test_a_spoilt_export_is_replaced(home, copy, spoil):
 def test_an_export_is_float32_and_for_any_device(home, copy):
     config = load_config(copy / "config.yaml")
     assert (config.device, config.amp.level) == ("auto", "O0")
-    assert load_config(home / "run" / "config.yaml").device == "cpu"
+    assert load_config(home / "run" / "config.yaml").device == DEVICE
 
 
 @pytest.mark.usefixtures("converted")

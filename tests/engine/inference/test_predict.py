@@ -33,6 +33,7 @@ from engine.inference.trained import Trained, find, load
 from engine.metrics.evaluate import evaluate
 from models import build_model
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.drawing import colours
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import ROOT
@@ -384,7 +385,7 @@ def test_stdout_has_the_document_alone_and_a_reader_may_leave(home, tmp_path):
     """In processes of their own, where Paddle too writes what it likes."""
     paddle.save(build_model("regionvit_tiny_224", num_classes=10).state_dict(), str(tmp_path / "w.pdparams"))
     names = [home / "val" / f"{i:03}.png" for i in range(3)]
-    options = ["-o", f"data.file={home / 'cifar.tar.gz'}", "-o", "data.image_size=32", "--device", "cpu"]
+    options = ["-o", f"data.file={home / 'cifar.tar.gz'}", "-o", "data.image_size=32", "--device", DEVICE]
     command = [sys.executable, "tools/predict.py", "--weights", tmp_path / "w.pdparams", *names, *options]
     done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from tests.support import archives
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import ROOT, arguments, assert_same_run, assert_same_weights, points, resume, script, train
 
-pytestmark = pytest.mark.usefixtures("nano", "no_figures")
+pytestmark = [pytest.mark.cpu, pytest.mark.usefixtures("nano", "no_figures")]  # gloo; `two-gpus` checks NCCL
 TRAIN, EVAL, DYING = (ROOT / "tests" / "support" / f"{name}.py" for name in ("nano_train", "nano_eval", "dying_train"))
 
 

@@ -31,6 +31,7 @@ from engine.training.parts import build_state
 from engine.training.state import follow_new_cosine
 from engine.weights import pdparams
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import (
     MICRO,
@@ -435,7 +436,7 @@ def written_with(versions):
 
 def run_on(folder, *environments):
     """A run's folder that notes where the run was begun and then resumed."""
-    begun, *resumed_on = [{**environment("cpu"), **versions, "archive": {}} for versions in environments]
+    begun, *resumed_on = [{**environment(DEVICE), **versions, "archive": {}} for versions in environments]
     (folder / "environment.json").write_text(json.dumps({**begun, "resumed_on": resumed_on}), encoding="utf-8")
     return folder
 

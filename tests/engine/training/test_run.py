@@ -35,6 +35,7 @@ from engine.training.clock import FirstSteps
 from engine.weights import pdparams
 from models import build_model
 from tests.support import archives
+from tests.support.device import DEVICE
 from tests.support.drawing import blank_figures
 from tests.support.errors import one_line_about
 from tests.support.runs import (
@@ -140,7 +141,7 @@ def test_history_has_every_recorded_point(trained):
 
 def test_the_log_reads_as_paddles(trained):
     lines = (trained / "train.log").read_text(encoding="utf-8").splitlines()
-    assert any("Device: cpu (" in line for line in lines)
+    assert any(f"Device: {DEVICE} (" in line for line in lines)
     steps = [line for line in lines if "[Train][Epoch 1/2][Iter: 4/6] lr: " in line]
     assert len(steps) == 1
     for word in ("loss: ", "top1: ", "batch_cost: ", " s, reader_cost: ", "ips: ", " samples/s, eta: 0:00:0"):
@@ -211,7 +212,7 @@ def test_another_seed_gives_other_weights(trained, other):
 def test_provenance_lies_beside_the_config(trained, archive):
     environment = json.loads((trained / "environment.json").read_text(encoding="utf-8"))
     assert environment["paddle"] == paddle.__version__
-    assert environment["device"].startswith("cpu (")
+    assert environment["device"].startswith(f"{DEVICE} (")
     assert environment["archive"]["official"] is False
     assert "git_commit" in environment
 
