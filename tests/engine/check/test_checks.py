@@ -21,6 +21,7 @@ from engine.check import (
     memory,
     parity,
     precision,
+    processes,
     recompute,
     resume,
     speed,
