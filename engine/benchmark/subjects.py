@@ -81,10 +81,13 @@ class _Bench:
         """Set the process up, and return its environment."""
         _undo_before_paddle(settings, environ)
         from engine.config.load import load_config
+        from engine.system import tf32
         from engine.system.seeds import seed_everything
 
         loaded = load_config(config, overrides)
         self.device = settle(settings, device or loaded.device)
+        if not file:
+            tf32.allow(loaded.amp.allow_tf32)
         seed_everything(loaded.train.seed)
         self.subject = Theirs(loaded, file) if file else Ours(loaded, self.device)
         self.subject.steps_a_turn = 1 if self.device == "cpu" else STEPS_ON_A_GPU

@@ -1,27 +1,26 @@
-"""Versions, driver and libraries: what Paddle was built for, and what it finds here."""
+"""Versions and driver: what Paddle was built for, and what it finds here."""
 
-import ctypes
-import os
 import shutil
 import subprocess
 
-from engine.check.check import Context, Result
+import paddle
 
-DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+from engine.check.check import Context, Result
+from engine.system import nvidia
+
 QUERY = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 
 
 def check(context: Context) -> Result:
-    """Count the libraries that are missing."""
-    import paddle
+    """Return 1 if this Paddle was built for GPUs and finds none, else 0.
 
+    A CUDA library that is missing is found before, when the device is selected.
+    """
     build = f"Paddle {paddle.__version__}"
     if not paddle.is_compiled_with_cuda():
         return Result(0, f"{build}, a CPU build")
     build += f", CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()}"
-    missing = [] if _loads(DRIVER) else [DRIVER]
-    note = f"missing: {', '.join(missing)}" if missing else driver()
-    return Result(len(missing), build, note, {"missing": missing})
+    return Result(0, build, driver()) if context.gpus else Result(1, build, nvidia.why_no_gpu())
 
 
 def driver() -> str:
@@ -30,12 +29,4 @@ def driver() -> str:
     if not tool:
         return "no nvidia-smi, so the driver's version is not known"
     done = subprocess.run([tool, *QUERY], capture_output=True, text=True, timeout=30)
-    return "; ".join(done.stdout.split("\n")).strip("; ") or done.stderr.strip()
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+    return "; ".join((done.stdout.strip() or done.stderr.strip()).splitlines())

@@ -18,7 +18,8 @@ def check(context: Context, launcher: tuple[str, ...] = TWO_GPUS) -> Result:
     runs = {"one": (2 * batch, ()), "two": (batch, (*launcher, "--log_dir", context.folder / "logs"))}
     losses = {}
     for name, (size, launch) in runs.items():
-        settings = context.overrides(data__file=file, data__batch_size=size, optimizer__learning_rate=1e-3)
+        changes = {"data__file": file, "data__batch_size": size, "amp__allow_tf32": "never"}
+        settings = context.overrides(optimizer__learning_rate=1e-3, **changes)
         if launch and context.device != "cpu":
             settings.append("device=gpu")  # the launcher chooses which
         arguments = [context.folder / name, *(part for text in settings for part in ("-o", text))]

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -72,9 +71,7 @@ def _worker(device: str, checks: Sequence[Check]) -> Iterator[tuple[Any, Any]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, device, checks))
-    # TF32 would hide what the bounds are for. NVIDIA's libraries read this once, when they start.
-    with _variable("NVIDIA_TF32_OVERRIDE", "0"):
-        process.start()
+    process.start()
     theirs.close()  # or its end would never be seen
     try:
         yield ours, process
@@ -92,17 +89,3 @@ def _answer(answers: Any, process: Any, patience: float) -> Any:
         process.join(10)
         return f"ended with status {process.exitcode}"
     return f"gave no answer for {counted(round(patience), 'second')}"
-
-
-@contextlib.contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for processes started in this context."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -8,14 +8,18 @@ import argparse
 import json
 import os
 import signal
+import sys
 from pathlib import Path
+
+# A script's own folder comes first; here its modules would hide others of their names.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
 
 from engine import filenames
 from engine.check.check import CONFIG
 from engine.config.load import flatten, load_config
 from engine.output.checkpoints import Checkpoints
 from engine.output.log import NoRecords
-from engine.system import processes
+from engine.system import processes, tf32
 from engine.system.device import make_deterministic, select_device
 from engine.system.seeds import seed_everything
 from engine.system.signals import Stop
@@ -52,6 +56,7 @@ def main() -> None:
     device = select_device(config.device)
     if config.train.deterministic:
         make_deterministic()
+    tf32.allow(config.amp.allow_tf32)
     seed_everything(config.train.seed)
     parts = build_parts(config, device, arguments.resume)
     about = {"config": flatten(config), "archive": parts.dataset.md5, "processes": processes.size()}

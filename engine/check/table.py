@@ -44,10 +44,10 @@ def _resume() -> Iterator[Check]:
 def _speed() -> Iterator[Check]:
     """Rates have no bound: they are what the machine gives."""
     settings: dict[str, tuple[str, int, dict]] = {
-        "speed": ("forward pass and training step in float32 without TF32", 0, {"tf32": False}),
-        "speed-tf32": ("the same, where Paddle decides about TF32", 1, {}),
-        "speed-o1": ("the same at O1", 1, {"level": "O1"}),
-        "speed-o2": ("the same at O2", 1, {"level": "O2"}),
+        "speed": ("forward pass and training step in float32 without TF32", 0, {"allow_tf32": "never"}),
+        "speed-tf32": ("the same with TF32", 1, {"allow_tf32": "always"}),
+        "speed-o1": ("the same at O1", 1, {"allow_tf32": "always", "level": "O1"}),
+        "speed-o2": ("the same at O2", 1, {"allow_tf32": "always", "level": "O2"}),
         "training-host": ("training end to end, host pipeline", 0, {"pipeline": "host"}),
         "training-fast": ("training end to end, fast pipeline", 0, {"pipeline": "fast"}),
     }
@@ -56,7 +56,7 @@ def _speed() -> Iterator[Check]:
 
 
 CHECKS = (
-    Check("machine", "machine", "Paddle finds the driver and its libraries", 0),
+    Check("machine", "machine", "a Paddle that was built for GPUs finds one, and its libraries", 0),
     # A sum of 512 products in float32 is off by about sqrt(512) roundings of 6e-8, 1.4e-6 of a typical result, in
     # whatever order it is added. TF32 rounds each factor to 5e-4 of it, which gives 1e-4 and more.
     Check("operators", "operators", "a product, a convolution and grid_sample are numpy's in float64", 1e-5),

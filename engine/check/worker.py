@@ -46,13 +46,16 @@ def describe(wanted: str) -> dict[str, Any]:
 
 def outcome(check: Check, device: str, gpus: int) -> dict[str, Any]:
     """Make a check and return a row of the report; an exception of any kind is its failure."""
+    from engine.system import tf32  # imports paddle
+
     begin = time.perf_counter()
     sizes = ON_A_CPU if device == "cpu" else ON_A_GPU
     try:
         lacking = _lacking(check, device, gpus)
         if lacking:
             raise Skip(lacking)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # TF32 would hide what the bounds are for; processes that a check starts have the settings that it gives them.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, tf32.never():
             result = check.run(Context(device, Path(folder), sizes, gpus))
         told = {"figure": result.figure, "note": result.note, "worst": result.worst, "numbers": dict(result.numbers)}
         answer = {"result": PASSED if check.holds(result) else FAILED, **told}

@@ -17,7 +17,7 @@ class Made(Check):
 
 def passes():
     print("what a library prints")
-    return Result(1.0, "1.0", f"process {os.getpid()}", {"tf32": os.environ.get("NVIDIA_TF32_OVERRIDE")})
+    return Result(1.0, "1.0", f"process {os.getpid()}")
 
 
 def raises():

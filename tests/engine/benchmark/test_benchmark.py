@@ -127,6 +127,14 @@ def test_settings_decide_whether_the_other_has_our_flags(settings, stride_kernel
     assert paddle.get_flags(name) == {name: stride_kernel}
 
 
+@pytest.mark.parametrize("allowed", ["never", "always"])
+def test_what_is_measured_follows_the_configs_tf32(allowed, monkeypatch):
+    wanted = []
+    monkeypatch.setattr("engine.system.tf32.allow", wanted.append)
+    subjects._Bench().start(str(MICRO), [f"device={DEVICE}", f"amp.allow_tf32={allowed}"], None, "ours", [])
+    assert wanted == [allowed]
+
+
 def test_a_model_of_another_shape_is_refused(tmp_path):
     file = tmp_path / "other.py"
     file.write_text(

@@ -16,7 +16,6 @@ from engine.check import (
     export,
     golden,
     learning,
-    machine,
     measured,
     memory,
     parity,
@@ -29,6 +28,7 @@ from engine.check import (
 from engine.check.check import Context, Sizes
 from engine.check.table import CHECKS
 from engine.check.worker import FAILED, PASSED, SKIPPED, outcome
+from engine.system import nvidia
 from engine.system.precision import MixedPrecision
 from engine.weights import pdparams
 from models import recompute as recomputation
@@ -80,14 +80,9 @@ def a_gpu_build(patch):
     patch.setattr(paddle.version, "cudnn", lambda: "9.5")
 
 
-def with_driver(patch):
+def without_a_driver(patch):
     a_gpu_build(patch)
-    patch.setattr(machine, "_loads", lambda library: True)
-
-
-def no_driver(patch):
-    a_gpu_build(patch)
-    patch.setattr(machine, "DRIVER", "libno-such-driver.so")
+    patch.setattr(nvidia, "DRIVER", "libno-such-driver.so")
 
 
 def tf32_products(patch):
@@ -236,7 +231,7 @@ def peaks(**megabytes):
     def break_it(patch):
         known = {"O0": 1000.0, "O1": 600.0, "O2": 500.0, "recompute": 400.0, **megabytes}
 
-        def of(context, *parts, amp__level, train__recompute=False):
+        def of(context, *parts, amp__level, amp__allow_tf32, train__recompute=False):
             return {"memory": known["recompute" if train__recompute else amp__level]}
 
         patch.setattr(memory, "measured", of)
@@ -256,7 +251,7 @@ def known_rate(patch):
 
 
 RIGHT = {
-    "machine": [lambda patch: None, with_driver],
+    "machine": [lambda patch: None],
     "operators": [lambda patch: None],
     "parity": [lambda patch: None],
     "o1-bfloat16": [in_products_of(bits=7)],
@@ -272,7 +267,7 @@ RIGHT = {
     "training-fast": [known_rate],
 }
 BROKEN = {
-    "machine": [no_driver],
+    "machine": [without_a_driver],
     "operators": [tf32_products, tf32_convolutions, corners_of_pixels, not_a_number],
     "parity": [perturbed("head.bias"), perturbed("patch_embed.proj.0.weight"), not_a_number],
     "o1-bfloat16": [in_products_of(bits=1), weights_that_overflow],
@@ -341,12 +336,12 @@ def test_a_missing_converter_is_named_with_the_command_that_installs_it(monkeypa
     assert "pip install -r requirements/export.txt" in row["note"]
 
 
-def test_a_measurement_is_made_once_and_without_tf32_where_that_is_meant(monkeypatch, tmp_path):
+def test_a_measurement_is_made_once_with_the_settings_that_are_meant(monkeypatch, tmp_path):
     asked = []
 
     class Measured:
         def __init__(self, config, overrides, environ):
-            asked.append((overrides, environ.get("NVIDIA_TF32_OVERRIDE")))
+            asked.append(overrides)
 
         def __enter__(self):
             return self
@@ -360,21 +355,26 @@ def test_a_measurement_is_made_once_and_without_tf32_where_that_is_meant(monkeyp
     monkeypatch.setattr(measured, "Process", Measured)
     measured._measured.cache_clear()
     context = Context("cpu", tmp_path, SMALL)
-    for tf32, level in ((True, "O0"), (False, "O0"), (True, "O1"), (True, "O0")):
-        found = measured.measured(context, "forward", tf32=tf32, amp__level=level)
-        assert found == {"forward": SMALL.batch / 0.5, "memory": 7.0}
-    assert [tf32 for _, tf32 in asked] == [None, "0", None]
-    assert ["amp.level=O1" in overrides for overrides, _ in asked] == [False, False, True]
+    names = ("speed", "speed-tf32", "speed-o1", "speed-o2", "memory")
+    results = {name: BY_NAME[name].run(context) for name in names}
     measured._measured.cache_clear()
+    assert results["speed"].numbers == {"forward": 16.0, "train_step": 16.0, "memory": 7.0}
+    settings = [{text for text in overrides if text.startswith(("amp", "train"))} for overrides in asked]
+    assert settings == [
+        {"amp.level=O0", "amp.allow_tf32=never"},
+        {"amp.level=O0", "amp.allow_tf32=always"},
+        {"amp.level=O1", "amp.allow_tf32=always"},
+        {"amp.level=O2", "amp.allow_tf32=always"},
+        {"amp.level=O0", "amp.allow_tf32=always", "train.recompute=true"},
+    ]
 
 
 @pytest.mark.slow
 def test_a_resume_that_loses_the_optimizer_is_found(monkeypatch):
     monkeypatch.setattr(children, "SCRIPT", ROOT / "tests" / "support" / "forgetful_run.py")
     row = made(monkeypatch, "resume-adamw")
-    assert row["result"] == FAILED, row
+    assert (row["result"], row["worst"] is None) == (FAILED, False), row["note"]
     assert row["worst"] > 100
-    assert any("moment" in key for key in row["numbers"]["different"])
 
 
 @pytest.mark.slow

@@ -40,7 +40,6 @@ def test_the_others_are_made_whatever_a_check_does_to_its_process():
     assert "no answer for 30 seconds" in rows["hangs"]["note"]
     processes = [rows[f"passes-{i}"]["note"] for i in (1, 2, 3)]
     assert processes[0] == processes[1] != processes[2]  # after a failure another one
-    assert rows["passes-1"]["numbers"] == {"tf32": "0"}
 
 
 @pytest.mark.slow
