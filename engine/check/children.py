@@ -26,7 +26,7 @@ def start(*arguments: object, launcher: Sequence[object] = ()) -> subprocess.Pop
         [sys.executable, *map(str, [*launch, SCRIPT, *arguments])],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         env={**os.environ, "PYTHONPATH": path},
     )

@@ -28,5 +28,5 @@ def driver() -> str:
     tool = shutil.which("nvidia-smi")
     if not tool:
         return "no nvidia-smi, so the driver's version is not known"
-    done = subprocess.run([tool, *QUERY], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([tool, *QUERY], capture_output=True, encoding="utf-8", errors="replace", timeout=30)
     return "; ".join((done.stdout.strip() or done.stderr.strip()).splitlines())

@@ -5,6 +5,8 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import psutil
+
 from common.words import counted
 from engine.check.check import Check
 from engine.check.worker import FAILED, row, serve
@@ -76,8 +78,18 @@ def _worker(device: str, checks: Sequence[Check]) -> Iterator[tuple[Any, Any]]:
     try:
         yield ours, process
     finally:
-        process.kill()
+        if process.pid:
+            _kill(process.pid)
         process.join()
+
+
+def _kill(pid: int) -> None:
+    """End a process and all that it has started: a check that hangs may wait for a run of its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                one.kill()
 
 
 def _answer(answers: Any, process: Any, patience: float) -> Any:

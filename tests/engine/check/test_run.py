@@ -45,10 +45,10 @@ def test_the_others_are_made_whatever_a_check_does_to_its_process():
 @pytest.mark.slow
 def test_every_check_that_a_cpu_can_make_passes_on_one_and_the_others_are_skipped(tmp_path, monkeypatch, capsys):
     tool(monkeypatch, "gpu_check.py", "--device", "cpu", "--output", tmp_path / "new")
-    found = json.loads((tmp_path / "new" / filenames.GPU_CHECK_NUMBERS).read_text())
+    found = json.loads((tmp_path / "new" / filenames.GPU_CHECK_NUMBERS).read_text(encoding="utf-8"))
     results = {row["check"]: row["result"] for row in found["checks"]}
     assert results == {check.name: SKIPPED if check.gpus else PASSED for check in table.CHECKS}, capsys.readouterr()
-    markdown = (tmp_path / "new" / filenames.GPU_CHECK).read_text()
+    markdown = (tmp_path / "new" / filenames.GPU_CHECK).read_text(encoding="utf-8")
     assert markdown in capsys.readouterr().out
     assert "NO GPU" in markdown
 
@@ -86,9 +86,9 @@ def test_the_status_says_whether_a_check_failed(result, status, known, tmp_path,
     except SystemExit as exit:
         code = exit.code
     assert code == status
-    found = json.loads((tmp_path / filenames.GPU_CHECK_NUMBERS).read_text())
+    found = json.loads((tmp_path / filenames.GPU_CHECK_NUMBERS).read_text(encoding="utf-8"))
     assert [row["check"] for row in found["checks"]] == [check.name for check in table.CHECKS]
-    lines = (tmp_path / filenames.GPU_CHECK).read_text().splitlines()
+    lines = (tmp_path / filenames.GPU_CHECK).read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("|")][2:]
     assert len(rows) == len(table.CHECKS)
     assert {line.replace("\\|", "").count("|") for line in rows} == {7}  # a bar in a cell is no border
@@ -97,9 +97,9 @@ def test_the_status_says_whether_a_check_failed(result, status, known, tmp_path,
 
 def test_only_some_checks_are_made_in_the_order_of_the_table_and_the_report_says_so(known, tmp_path, monkeypatch):
     tool(monkeypatch, "gpu_check.py", "--only", "recompute, parity", "--output", tmp_path)
-    found = json.loads((tmp_path / filenames.GPU_CHECK_NUMBERS).read_text())
+    found = json.loads((tmp_path / filenames.GPU_CHECK_NUMBERS).read_text(encoding="utf-8"))
     assert [row["check"] for row in found["checks"]] == found["only"] == ["parity", "recompute"]
-    assert "only parity, recompute" in (tmp_path / filenames.GPU_CHECK).read_text()
+    assert "only parity, recompute" in (tmp_path / filenames.GPU_CHECK).read_text(encoding="utf-8")
 
 
 def test_a_check_that_does_not_exist_is_refused_with_the_valid_names(known, monkeypatch, capsys):
@@ -110,7 +110,7 @@ def test_a_check_that_does_not_exist_is_refused_with_the_valid_names(known, monk
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_check(known, tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(SystemExit) as exit:
         tool(monkeypatch, "gpu_check.py", "--output", tmp_path / "file")
     assert exit.value.code == 2
@@ -175,7 +175,7 @@ def test_a_device_that_cannot_be_used_is_an_error(answer, monkeypatch):
 
 
 def test_the_issue_template_asks_for_both_files():
-    text = TEMPLATE.read_text()
+    text = TEMPLATE.read_text(encoding="utf-8")
     assert filenames.GPU_CHECK in text
     assert filenames.GPU_CHECK_NUMBERS in text
 
