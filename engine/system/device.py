@@ -1,6 +1,7 @@
 """The device that a run computes on: selection, description, peak memory, determinism."""
 
 import math
+import os
 import shutil
 
 from common.words import counted
@@ -26,6 +27,9 @@ def select_device(wanted: str) -> str:
     if wanted == "cpu":
         paddle.set_device("cpu")
         tune_cpu()
+        # A Paddle built for GPUs would take NCCL and a GPU, whatever the device (`init_parallel_env`, 2.6.2 and 3.3.1).
+        if processes.size() > 1:
+            os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         processes.join()
         return "cpu"
     if wanted != "gpu" and processes.size() > 1:

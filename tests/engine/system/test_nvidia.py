@@ -4,6 +4,7 @@ The errors are Paddle's own words, as its 2.6.2 GPU wheel says them on a machine
 """
 
 import ctypes
+import os
 from types import SimpleNamespace
 
 import paddle
@@ -155,3 +156,16 @@ def test_a_gpu_newer_than_the_wheel_is_refused_before_it_ends_the_process(
     with refuses(UserError, key="device", value="gpu:0") as caught:
         device.select_device("gpu")
     assert "9.0" in str(caught.value)
+
+
+def test_processes_on_a_cpu_never_join_over_nccl(gpu_build, monkeypatch):
+    """Seen on 2.6.2's GPU wheel: two processes with device=cpu, to which the launcher gave GPUs, went for them."""
+    gpu_build.gpus = 2
+    monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "auto")
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    backends = []
+    monkeypatch.setattr(
+        paddle.distributed, "init_parallel_env", lambda: backends.append(os.environ["PADDLE_DISTRI_BACKEND"])
+    )
+    device.select_device("cpu")
+    assert backends == ["gloo"]
