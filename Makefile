@@ -1,4 +1,4 @@
-.PHONY: help setup demo gpu-check test test-slow test-export test-3.0 test-2.6 test-export-2.6 dashboard clean
+.PHONY: help setup demo gpu-check test test-slow test-export test-3.0 test-2.6 test-export-2.6 gpu-kernels dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -51,8 +51,11 @@ test-2.6: .venv-2.6/.ready-test  ## run the fast tests on Paddle 2.6.2
 test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export  ## export every variant on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
 
+gpu-kernels: .venv-gpu-2.6/.ready  ## check that Paddle's GPU wheel has what training launches; needs no GPU, but 3 GB
+	.venv-gpu-2.6/bin/python tools/gpu_kernels.py
+
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-2.6 .venv-3.0 .nox .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .venv .venv-2.6 .venv-gpu-2.6 .venv-3.0 .nox .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 %/.ready:
 	$(PYTHON) -m venv $*
@@ -82,4 +85,6 @@ $(VENV)/.ready-export: requirements/export.txt
 .venv-2.6/.ready-export: EXPORT = requirements/export-2.6.txt
 .venv-2.6/.ready-export: requirements/export-2.6.txt
 .venv-2.6/.ready: requirements/cpu-2.6.txt requirements/common.txt pyproject.toml
+.venv-gpu-2.6/.ready: PADDLE = requirements/gpu-2.6.txt
+.venv-gpu-2.6/.ready: requirements/gpu-2.6.txt requirements/common.txt pyproject.toml
 .SECONDARY:

@@ -49,3 +49,10 @@ def allow_tf32(products: bool, convolutions: bool) -> None:
     if tf32():
         paddle.base.core.set_cublas_switch(products)
         paddle.base.core.set_cudnn_switch(convolutions)
+
+
+def gpu_kernels() -> set[tuple[str, str]]:
+    """Return all kernels for GPUs that this Paddle was built with: operator, type; {} for a CPU build."""
+    registered = paddle.base.core._get_registered_phi_kernels("all")
+    fields = ((name, *kernel.strip("()").split(", ")) for name, kernels in registered.items() for kernel in kernels)
+    return {(name, dtype) for name, backend, _, dtype in fields if backend in ("GPU", "GPUDNN", "KPS")}
