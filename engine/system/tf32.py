@@ -1,7 +1,7 @@
 """TF32, in which GPUs since Ampere can compute float32 products and convolutions: faster, with 10 bits of mantissa.
 
-On a CPU and on older GPUs nothing here has an effect. What Paddle does of itself differs by version: 2.6 uses TF32 for
-both, 3.3 for convolutions only (PaddlePaddle/Paddle pull requests 28732, 29192 and 77842).
+On a CPU and on older GPUs nothing here has an effect. What Paddle does of itself differs by version: before 3.3 it uses
+TF32 for both, from 3.3.1 on for convolutions only (PaddlePaddle/Paddle pull requests 28732, 29192 and 77842).
 """
 
 import contextlib
