@@ -174,7 +174,8 @@ class AmpConfig:
     )
     allow_tf32: str = option(
         "compute float32 products and convolutions in TF32, on GPUs from compute capability 8.0 on: `default`: as the "
-        "installed Paddle does, which is both before 3.3 and convolutions from 3.3.1 on; `always`: both; `never`: neither",
+        "installed Paddle does, which is both before 3.3 and convolutions from 3.3.1 on; `always`: both; `never`: "
+        "neither",
         tf32.DEFAULT,
         choices=tf32.CHOICES,
     )
