@@ -110,6 +110,18 @@ def sampled():
     return augment.sample(np.random.default_rng(0), DRAWS)
 
 
+def test_a_seed_draws_the_notebooks_parameters_of_older_runs_on_every_paddle(drawn_by_paddle):
+    """Of three pictures. Their pixels depend on OpenCV's version too."""
+    first = {name: values[:3] for name, values in drawn_by_paddle.items()}
+    assert first["box"] == [(3, 1, 27, 31), (0, 4, 30, 28), (2, 0, 25, 32)]
+    assert first["order"] == [(2, 1, 0), (2, 0, 1), (1, 2, 0)]
+    assert first["flip"] == [True, False, True]
+    assert first[BRIGHTNESS] == pytest.approx([0.921325090, 1.047347599, 0.988857086])
+    assert first[CONTRAST] == pytest.approx([1.113519436, 0.900202537, 1.159535315])
+    assert first[SATURATION] == pytest.approx([1.197711321, 1.357877198, 1.998244906])
+    assert first["angle"] == pytest.approx([3.335281578, 19.311419042, -2.633126582])
+
+
 @pytest.mark.parametrize(
     "quantity", ["top", "left", "height", "width", "brightness", "contrast", "saturation", "angle"]
 )
