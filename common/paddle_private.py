@@ -16,14 +16,20 @@ def set_cpu_threads(count: int) -> None:
     paddle.base.core.set_num_threads(count)
 
 
-def accumulators(optimizer: Any) -> dict:
-    """Return what was loaded into an optimizer; Paddle 2.6's `state_dict` omits it until the next step uses it."""
-    return optimizer._accumulators_holder
+def load_accumulators(optimizer: Any, values: dict, masters: dict) -> None:
+    """Let an optimizer's first step begin with these states by name, and these float32 copies of 16-bit weights."""
+    optimizer._accumulators_holder = values
+    optimizer._master_weights = masters
 
 
 def master_weights(optimizer: Any) -> dict:
     """Return the float32 copies of 16-bit weights by the parameters' generated names; {} before the first step."""
     return optimizer._master_weights
+
+
+def share(source: Any, target: Any) -> None:
+    """Give a tensor the shape, type and numbers of another one, in the same memory; its name and the rest stay."""
+    source._share_underline_tensor_to(target)
 
 
 def average_gradients(parameters: Iterable) -> None:

@@ -32,26 +32,26 @@ def plain() -> Iterator[None]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [..., in], weight [in, out], bias [out] or None -> x weight + bias [..., out]."""
-    if bias is None or not _applies(x):
+    if bias is None or not applies(x):
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     """Normalize x [..., C] over its last axis, then scale by weight [C] and shift by bias [C] -> [..., C]."""
-    if not _applies(x):
+    if not applies(x):
         return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
     return _LayerNorm.apply(x, weight, bias, epsilon)
 
 
 def add_row(x: Tensor, row: Tensor) -> Tensor:
     """x [rows, n] + row [n] -> [rows, n]."""
-    return _AddRow.apply(x, row) if _applies(x) else x + row
+    return _AddRow.apply(x, row) if applies(x) else x + row
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
     """Convolve x [B, C, H, W] with weight [D, C, k, k], and add bias [D] -> [B, D, H', W']."""
-    if not _applies(x):
+    if not applies(x):
         return F.conv2d(x, weight, bias, stride, padding)
     return _add_channels(F.conv2d(x, weight, None, stride, padding), bias)
 
@@ -62,7 +62,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     D is a multiple of C. On a CPU this is a matrix product with the k * k neighbors of each pixel.
     """
     (B, C), (D, _, k, _) = x.shape[:2], weight.shape
-    if not _applies(x):
+    if not applies(x):
         return F.conv2d(x, weight, bias, stride, padding, groups=C)
     H, W = (1 + (side + 2 * padding - k) // stride for side in x.shape[2:])
     neighbours = F.unfold(x, k, stride, padding).reshape([B, C, k * k, H * W])
@@ -77,7 +77,8 @@ def _add_channels(x: Tensor, bias: Tensor) -> Tensor:
     return add_row(x.reshape([-1, D * H * W]), row).reshape([-1, D, H, W])
 
 
-def _applies(x: Tensor) -> bool:
+def applies(x: Tensor) -> bool:
+    """Return whether operations on x go the way of a CPU."""
     return _enabled and paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
 
 

@@ -3,13 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddle.optimizer import Optimizer
 
-from common import paddle_private
 from models.names import first_name
 
 
@@ -26,7 +25,7 @@ class MovingAverage:
         decay: above 0 and below 1.
     """
 
-    def __init__(self, model: nn.Layer, optimizer: Optimizer, decay: float):
+    def __init__(self, model: nn.Layer, optimizer: Any, decay: float):
         self.model, self.optimizer, self.decay = model, optimizer, decay
         self.row = self._weights()  # all parameters end to end: an update takes few launches
 
@@ -74,7 +73,7 @@ class MovingAverage:
     @paddle.no_grad()
     def _weights(self) -> Tensor:
         """Return all parameters end to end; for those of 16 bits, the optimizer's float32 weights."""
-        masters = paddle_private.master_weights(self.optimizer)  # by parameter name; empty before the first step
+        masters = self.optimizer.masters()
         weights = [masters.get(parameter.name, parameter) for parameter in self.model.parameters()]
         return paddle.concat([tensor.flatten().astype("float32") for tensor in weights])
 

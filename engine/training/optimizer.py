@@ -1,19 +1,21 @@
 """The recipe's Adam, AdamW as an alternative, and options of both: layer decay and gradient clipping."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import paddle
 from paddle import Tensor, nn
+from paddle.nn.utils import vector_to_parameters
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
 from common import paddle_private
-from models import RegionViT
+from models import RegionViT, cpu
 
 Rate: TypeAlias = float | LRScheduler
 Pair = tuple[Tensor, Tensor]  # a parameter and its gradient
+SHARED = "_pow_acc_0"  # end of the names of states that all parameters of a row share: the powers of Adam's betas
 
 
 def build_optimizer(
@@ -40,18 +42,156 @@ def build_optimizer(
     return Adam(schedule, model.parameters(), l2=weight_decay, clip=clip)
 
 
-class _KeepsLoadedState(Optimizer):
-    def state_dict(self) -> dict:
-        """Return Paddle's state dict; Paddle 2.6 alone leaves out loaded values that no step has used yet."""
-        return {**paddle_private.accumulators(self), **super().state_dict()}
+class _InRows(Optimizer):
+    """Updates parameters that lie end to end in few rows: one for each precision, learning rate and kind of decay.
+
+    Paddle launches a kernel or more for each parameter of a model; RegionViT-Tiny has 238. A row takes one, and few
+    more to gather its parameters and their gradients; the parameters become views of it. Each number is updated as
+    Paddle would update it in its own parameter, to the same bits. State dicts look as if there were no rows.
+
+    On a CPU there are no rows: a launch costs nothing there, and Paddle's update of many parameters, which is faster
+    there, rounds the numbers at the ends of a parameter otherwise than those in its middle.
+    """
+
+    l2 = 0.0
+
+    def __init__(self, learning_rate: Rate, parameters: Sequence[Tensor], **keywords: Any):
+        super().__init__(learning_rate, parameters=parameters, multi_precision=True, **keywords)
+        self.in_rows = not cpu.applies(parameters[0])
+        self._rows: dict[str, _Row] = {}  # by the generated name of their first parameter; {} before the first step
+        self._loaded: dict[str, Any] = {}  # until the first step, which knows which parameters have gradients
+
+    def is_decayed(self, parameter: Tensor) -> bool:
+        """Return whether the update treats a parameter as decayed."""
+        return False
+
+    def step(self) -> None:
+        """Update the parameters that have gradients.
+
+        Raises:
+            RuntimeError: in rows, they are not those of the first step.
+        """
+        super().step()
+        for row in self._rows.values():
+            row.give_back()
+
+    def append_regularization_ops(self, parameters_and_grads: list[Pair], regularization: None = None) -> list[Pair]:
+        """Return the pairs (what to update, its gradients) with L2, after clipping; `step` calls it."""
+        groups = _grouped(parameters_and_grads, self._alike if self.in_rows else _precision)
+        if self.in_rows and not self._rows:
+            self._rows = {parameters[0].name: _Row(parameters) for parameters, _ in groups}
+        self._continue()
+        if self.in_rows:
+            self._check([parameter.name for parameters, _ in groups for parameter in parameters])
+            rows = [(self._rows[parameters[0].name].gather(), _flat(gradients)) for parameters, gradients in groups]
+            return [(row, gradients.add_(row * self.l2) if self.l2 else gradients) for row, gradients in rows]
+        if not self.l2:
+            return parameters_and_grads
+        flat = [(parameters, _flat(gradients).add_(_flat(parameters) * self.l2)) for parameters, gradients in groups]
+        return [pair for parameters, gradients in flat for pair in _cut(gradients, parameters)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Paddle's state dict of each parameter; float32 weights are there for parameters of 16 bits."""
+        state = super().state_dict()
+        schedule = {key: value for key, value in state.items() if key == "LR_Scheduler"}
+        if self._loaded:
+            return {**self._loaded, **schedule}
+        if not self._rows:
+            return state
+        masters = {"master_weights": found} if (found := self.masters()) else {}
+        values: dict[str, Any] = {}
+        for name, row in self._rows.items():
+            for kind in (key.removeprefix(name) for key in state if key.startswith(f"{name}_")):
+                values |= row.apart(state[name + kind], kind)
+        return {**values, **masters, **schedule}
+
+    def set_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, before the first step."""
+        schedule = {key: value for key, value in state_dict.items() if key == "LR_Scheduler"}
+        super().set_state_dict(schedule)
+        self._loaded = {key: value for key, value in state_dict.items() if key not in schedule}
+
+    def masters(self) -> dict[str, Tensor]:
+        """Return the float32 weights of parameters of 16 bits by generated names; {} before the first step."""
+        if self._loaded:
+            return self._loaded.get("master_weights", {})
+        found = paddle_private.master_weights(self)
+        if not self.in_rows:
+            return found
+        return {key: part for name in found for key, part in self._rows[name].apart(found[name]).items()}
+
+    def _alike(self, pair: Pair) -> tuple[str, float, bool]:
+        """Return what parameters of one row have in common."""
+        parameter, gradient = pair
+        return str(gradient.dtype), parameter.optimize_attr["learning_rate"], self.is_decayed(parameter)
+
+    def _check(self, names: list[str]) -> None:
+        expected = [parameter.name for row in self._rows.values() for parameter in row.parameters]
+        if names != expected:
+            changed = sorted(set(names).symmetric_difference(expected))
+            raise RuntimeError(f"not the parameters with gradients of the first step: {', '.join(changed)}")
+
+    def _continue(self) -> None:
+        """Give Paddle the state that was loaded, if there is any, by row."""
+        if not self._loaded:
+            return
+        state, self._loaded = self._loaded, {}
+        masters = state.pop("master_weights", {})
+        if self.in_rows:
+            states = [row.together(state) for row in self._rows.values()]
+            state = {key: value for each in states for key, value in each.items()}
+            masters = {name: row.master(masters) for name, row in self._rows.items() if name in masters}
+        paddle_private.load_accumulators(self, state, masters)
 
 
-class Adam(_KeepsLoadedState, paddle.optimizer.Adam):
+class _Row:
+    """Parameters end to end, which Paddle updates as one parameter with the name, rate and decay of the first one."""
+
+    def __init__(self, parameters: Sequence[Tensor]):
+        self.parameters, self.name = parameters, parameters[0].name
+        rate = parameters[0].optimize_attr["learning_rate"]
+        attributes = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0), learning_rate=rate)
+        self.row = paddle.create_parameter([1], "float32", attr=attributes)
+        self.row.name = self.name
+        self.nothing = self.row.clone().detach()
+
+    def gather(self) -> Tensor:
+        """Return the row with the parameters' numbers, which others may have changed since the last step."""
+        paddle_private.share(_flat(self.parameters), self.row)
+        return self.row
+
+    def give_back(self) -> None:
+        """Give the row's numbers to the parameters: views, or copies where Paddle has none."""
+        vector_to_parameters(self.row, self.parameters)
+        paddle_private.share(self.nothing, self.row)  # so that copies are all that is left
+
+    def apart(self, value: Tensor, kind: str = "") -> dict[str, Tensor]:
+        """Return a state of the row by parameter: {generated name + kind: its part}."""
+        if kind.endswith(SHARED):
+            return {parameter.name + kind: value for parameter in self.parameters}
+        return {parameter.name + kind: part for parameter, part in _cut(value, self.parameters)}
+
+    def together(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the states of the row in a state dict of parameters, by Paddle's keys."""
+        joined = {}
+        for key in (key for key in state if key.startswith(f"{self.name}_")):
+            values = (paddle.to_tensor(state[each.name + key.removeprefix(self.name)]) for each in self.parameters)
+            joined[key] = state[key] if key.endswith(SHARED) else _flat(values)
+        return joined
+
+    def master(self, masters: dict[str, Tensor]) -> Tensor:
+        """Return the float32 weights of the row, from those of its parameters."""
+        row = _flat(masters[parameter.name] for parameter in self.parameters)
+        row.name = masters[self.name].name  # Paddle finds the moments by this name
+        return row
+
+
+class Adam(_InRows, paddle.optimizer.Adam):
     """Paddle's Adam with L2: the same numbers with fewer launches.
 
-    Paddle adds `l2` times the parameter to each gradient separately, two operators per parameter: 476 per step for
-    RegionViT-Tiny. Here all of them lie in one row for it. The update itself is Paddle's for many tensors at once,
-    which Paddle has only for classes named Adam, and only for parameters that had a gradient in the first step.
+    Paddle would add L2 to each gradient separately, two operators per parameter. On a CPU the update is Paddle's for
+    many tensors at once, which Paddle has only for classes named Adam, and only for parameters that had a gradient in
+    the first step.
     """
 
     def __init__(
@@ -61,21 +201,13 @@ class Adam(_KeepsLoadedState, paddle.optimizer.Adam):
         l2: float,
         clip: nn.ClipGradByGlobalNorm | None = None,
     ):
-        super().__init__(learning_rate, parameters=parameters, grad_clip=clip, use_multi_tensor=True)
+        parameters = list(parameters)
+        super().__init__(learning_rate, parameters, grad_clip=clip, use_multi_tensor=cpu.applies(parameters[0]))
         self.l2 = l2
 
-    def append_regularization_ops(self, parameters_and_grads: list[Pair], regularization: None = None) -> list[Pair]:
-        """Return the pairs (parameter, gradient) with L2 added to the gradients, after clipping; `step` calls it."""
-        if self.l2 == 0:
-            return parameters_and_grads
-        with_l2 = []
-        for parameters, gradients in _by_precision(parameters_and_grads):
-            with_l2 += _cut(_row(gradients) + _row(parameters) * self.l2, parameters)
-        return with_l2
 
-
-class AdamW(_KeepsLoadedState, paddle.optimizer.AdamW):
-    """Paddle's AdamW, whose decay spares norms, biases and `rel_pos`; Paddle has no update of many tensors for it.
+class AdamW(_InRows, paddle.optimizer.AdamW):
+    """Paddle's AdamW, in rows; its decay spares norms, biases and `rel_pos`.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     """
@@ -87,14 +219,17 @@ class AdamW(_KeepsLoadedState, paddle.optimizer.AdamW):
         weight_decay: float,
         clip: nn.ClipGradByGlobalNorm | None = None,
     ):
-        decayed = {weight.name for weight in decayed_weights(model)}  # generated names: Paddle asks by them
+        self.decayed = {weight.name for weight in decayed_weights(model)}  # generated names: Paddle asks by them
         super().__init__(
             learning_rate,
-            parameters=model.parameters(),
+            model.parameters(),
             weight_decay=weight_decay,
-            apply_decay_param_fun=lambda name: name in decayed,
+            apply_decay_param_fun=self.decayed.__contains__,
             grad_clip=clip,
         )
+
+    def is_decayed(self, parameter: Tensor) -> bool:
+        return parameter.name in self.decayed
 
 
 def decayed_weights(model: nn.Layer) -> list[Tensor]:
@@ -133,29 +268,28 @@ class ClipGradByGlobalNorm(nn.ClipGradByGlobalNorm):
 
     def __call__(self, parameters_and_grads: list[Pair]) -> list[Pair]:
         """Return pairs (parameter, gradient) with new gradients; an optimizer's `step` calls it."""
-        rows = [(parameters, _row(gradients)) for parameters, gradients in _by_precision(parameters_and_grads)]
+        rows = [(parameters, _flat(gradients)) for parameters, gradients in _grouped(parameters_and_grads, _precision)]
         # Not Tensor.norm: on a CPU, Paddle 3 adds up so that a million numbers cost three digits.
         norm = sum(row.astype("float32").square().sum() for _, row in rows).sqrt()
         scale = self.clip_norm / norm.clip(min=self.clip_norm)
         return [pair for parameters, row in rows for pair in _cut(row * scale.astype(row.dtype), parameters)]
 
 
-def _by_precision(parameters_and_grads: list[Pair]) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    """Yield the parameters and the gradients of each type that gradients have."""
-    for _, pairs in itertools.groupby(sorted(parameters_and_grads, key=_dtype), _dtype):
-        parameters, gradients = zip(*pairs, strict=True)
-        yield parameters, gradients
+def _grouped(parameters_and_grads: list[Pair], key: Callable[[Pair], Any]) -> list[tuple[Sequence[Tensor], ...]]:
+    """Return the parameters and the gradients of each value of a key, in their order."""
+    groups = itertools.groupby(sorted(parameters_and_grads, key=key), key)
+    return [tuple(zip(*pairs, strict=True)) for _, pairs in groups]
 
 
-def _dtype(parameter_and_gradient: Pair) -> str:
+def _precision(parameter_and_gradient: Pair) -> str:
     return str(parameter_and_gradient[1].dtype)
 
 
-def _row(tensors: Iterable[Tensor]) -> Tensor:
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
     return paddle.concat([tensor.flatten() for tensor in tensors])
 
 
-def _cut(row: Tensor, parameters: tuple[Tensor, ...]) -> list[Pair]:
-    """Return the pairs (parameter, gradient) of gradients that lie in one row."""
+def _cut(row: Tensor, parameters: Sequence[Tensor]) -> list[Pair]:
+    """Return the pairs (parameter, its part of a row)."""
     parts = row.split([int(parameter.size) for parameter in parameters])
     return [(parameter, part.reshape(parameter.shape)) for parameter, part in zip(parameters, parts, strict=True)]

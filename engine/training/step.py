@@ -19,7 +19,7 @@ def train_step(state: State, batches: Sequence[Batch], criterion: Criterion) -> 
     the batches are mixed, still on the device. The gradients stay until the next step.
     """
     scaler, optimizer, (*others, last) = state.precision.scaler, state.optimizer, batches
-    optimizer.clear_grad()
+    optimizer.clear_grad(set_to_zero=False)  # zeros would be one launch to fill, and one to add to, per parameter
     with processes.not_averaging(state.network):
         done = [_backward(state, batch, criterion, len(batches)) for batch in others]
     done.append(_backward(state, last, criterion, len(batches)))
@@ -38,8 +38,7 @@ def train_step(state: State, batches: Sequence[Batch], criterion: Criterion) -> 
 def _backward(state: State, batch: Batch, criterion: Criterion, batches: int) -> tuple[Tensor, Tensor, Tensor]:
     """Add the gradients of one of `batches` batches; return its loss, logits and labels."""
     images, labels = batch
-    with state.precision.autocast():
-        logits = state.network(images)
+    logits = state.network(images)
     loss = criterion(logits.astype("float32"), labels)
     state.precision.scaler.scale(loss / batches if batches > 1 else loss).backward()
     return loss, logits, labels

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("nano", "no_figures")
 
 
 def new_average(model, decay=DECAY, masters=None):
-    return MovingAverage(model, SimpleNamespace(_master_weights=masters or {}), decay)
+    return MovingAverage(model, SimpleNamespace(masters=lambda: masters or {}), decay)
 
 
 def values(model):
@@ -82,9 +82,9 @@ def test_sixteen_bit_weights_are_averaged_as_the_optimizer_has_them_in_float32()
     with paddle.no_grad():
         paddle.assign(paddle.to_tensor([1.0, 2.0]).astype("bfloat16"), model.narrow)
         paddle.assign(paddle.to_tensor([3.0, 4.0, 5.0]), model.wide)
-    masters = {}
-    average = new_average(model, masters=masters)
-    average.optimizer._master_weights = {model.narrow.name: paddle.to_tensor([1.001, 2.001])}  # no bfloat16 numbers
+    average = new_average(model)
+    masters = {model.narrow.name: paddle.to_tensor([1.001, 2.001])}  # no bfloat16 numbers
+    average.optimizer.masters = lambda: masters
     average.update(1)
     averages = average.arrays()
     assert averages["narrow"].dtype == averages["wide"].dtype == np.float32

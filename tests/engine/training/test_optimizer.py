@@ -3,11 +3,21 @@ import functools
 import numpy as np
 import paddle
 import pytest
+from paddle.base.layer_helper import LayerHelper
 
+from engine.benchmark.count import as_on_a_gpu
 from engine.config.options import OPTIMIZERS
-from engine.training.optimizer import Adam, ClipGradByGlobalNorm, build_optimizer, layers_in_order
+from engine.training.optimizer import (
+    Adam,
+    ClipGradByGlobalNorm,
+    build_optimizer,
+    decay_layer_rates,
+    decayed_weights,
+    layers_in_order,
+)
 from engine.training.step import gradient_norm
-from models import build_model
+from engine.weights import pdparams
+from models import build_model, cpu
 from tests.support.reference import fill, free_model
 from tests.support.runs import NANO
 
@@ -91,7 +101,7 @@ def test_five_steps_are_the_papers_formula_on_every_paddle(name, l2):
         np.testing.assert_allclose(weights, exact, rtol=0, atol=1e-6)
 
 
-def test_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
+def test_on_a_cpu_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
     model = paddle.nn.Linear(6, 3)
     optimizer = Adam(0.01, model.parameters(), 0.1)
     model(paddle.ones([2, 6])).sum().backward()
@@ -99,15 +109,153 @@ def test_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
     assert sum(len(group) for groups in optimizer._param_dict.values() for group in groups) == 2
 
 
-def test_parameters_of_different_precision_get_their_own_l2():
+@pytest.mark.parametrize("in_rows", [False, True])
+def test_parameters_of_different_precision_get_their_own_l2(in_rows):
     random = np.random.RandomState(1)
-    kinds = [("float64", [3, 2]), ("float32", [5]), ("float64", [4]), ("float32", [1, 2, 2])]
-    pairs = [tuple(paddle.to_tensor(random.standard_normal(shape), dtype) for _ in range(2)) for dtype, shape in kinds]
+    parameters = [paddle.create_parameter(*kind) for kind in [([3, 2], "float64"), ([5], "float32"), ([4], "float64")]]
+    gradients = [paddle.to_tensor(random.standard_normal(each.shape), each.dtype) for each in parameters]
     optimizer = Adam(0.1, [paddle.create_parameter([1], "float32")], l2=0.5)
-    found = {id(parameter): gradient for parameter, gradient in optimizer.append_regularization_ops(pairs)}
+    optimizer.in_rows = in_rows
+    pairs = list(zip(parameters, gradients, strict=True))
+    found = optimizer.append_regularization_ops(pairs)
+    expected = {parameter.dtype: [] for parameter in parameters}
     for parameter, gradient in pairs:
-        assert found[id(parameter)].dtype == gradient.dtype
-        np.testing.assert_array_equal(found[id(parameter)].numpy(), (gradient + 0.5 * parameter).numpy())
+        expected[parameter.dtype].append((gradient + 0.5 * parameter).numpy().flatten())
+    for dtype, values in expected.items():
+        same = [
+            gradient.numpy().flatten() for parameter, gradient in found if parameter.dtype == gradient.dtype == dtype
+        ]
+        np.testing.assert_array_equal(np.concatenate(same), np.concatenate(values))
+
+
+RECIPES = {  # of Paddle's own optimizers, parameter by parameter
+    "Adam": lambda rate, model: paddle.optimizer.Adam(rate, parameters=model.parameters(), weight_decay=0.01),
+    "AdamW": lambda rate, model: paddle.optimizer.AdamW(
+        rate,
+        parameters=model.parameters(),
+        weight_decay=0.01,
+        apply_decay_param_fun={weight.name for weight in decayed_weights(model)}.__contains__,
+    ),
+}
+
+
+def after_steps(optimizer_of, views, layer_decay=1.0, steps=3, saved=None, file=None):
+    """Train a narrow model; return its weights and its optimizer's state by name."""
+    model, name = fill(build_model("regionvit", **NANO, num_classes=10)), "FLAGS_use_stride_kernel"
+    if layer_decay != 1:
+        decay_layer_rates(model, layer_decay)
+    before = paddle.get_flags(name)
+    paddle.set_flags({name: views})
+    try:
+        schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=8)
+        with cpu.plain():
+            optimizer = optimizer_of(schedule, model)
+        if saved:
+            pdparams.assign(dict(model.named_parameters()), saved)
+            pdparams.load_optimizer(optimizer, model, file)
+        for step in range(steps):
+            images = np.random.RandomState(step).standard_normal((2, 3, 32, 32)).astype("float32")
+            model(paddle.to_tensor(images)).square().mean().backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.clear_grad(set_to_zero=False)
+    finally:
+        paddle.set_flags(before)
+    weights = {key: parameter.numpy() for key, parameter in model.named_parameters()}
+    return weights, pdparams.optimizer_state(optimizer, model)
+
+
+def in_rows(name):
+    return lambda schedule, model: build_optimizer(name, schedule, model, weight_decay=0.01)
+
+
+def assert_same_bits(ours, paddles):
+    for one, other in zip(ours, paddles, strict=True):
+        one.pop("LR_Scheduler", None), other.pop("LR_Scheduler", None)
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            np.testing.assert_array_equal(value, other[key], err_msg=key)
+
+
+@pytest.mark.parametrize("views", [True, False])
+@pytest.mark.parametrize(("name", "layer_decay"), [("Adam", 1.0), ("AdamW", 0.5)])
+def test_rows_move_weights_and_moments_as_paddles_own_optimizer_bit_for_bit(name, layer_decay, views):
+    ours = after_steps(in_rows(name), views, layer_decay)
+    assert_same_bits(ours, after_steps(RECIPES[name], views, layer_decay))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_rows_continue_from_a_state_of_parameters_bit_for_bit(name, tmp_path):
+    weights, state = after_steps(RECIPES[name], True)
+    pdparams.save({tmp_path / "state.pdopt": state})
+    resumed = [
+        after_steps(optimizer_of, True, saved=weights, file=tmp_path / "state.pdopt")
+        for optimizer_of in (in_rows(name), RECIPES[name])
+    ]
+    assert_same_bits(*resumed)
+
+
+def test_a_loaded_state_is_what_an_optimizer_without_a_step_since_then_saves(tmp_path):
+    weights, state = after_steps(in_rows("AdamW"), True)
+    pdparams.save({tmp_path / "state.pdopt": state})
+    same = after_steps(in_rows("AdamW"), True, steps=0, saved=weights, file=tmp_path / "state.pdopt")
+    assert_same_bits((weights, state), same)
+
+
+def test_rows_follow_weights_that_someone_else_has_changed_between_two_steps():
+    with cpu.plain():
+        model = paddle.nn.Linear(3, 2)
+        optimizer = Adam(0.5, model.parameters(), 0.0)
+    for value in (1.0, 7.0):
+        model.weight.set_value(paddle.full([3, 2], value))
+        bias = model.bias.numpy()
+        model(paddle.ones([1, 3])).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+        np.testing.assert_allclose(model.weight.numpy(), value - 0.5, rtol=1e-5)
+        np.testing.assert_allclose(model.bias.numpy(), bias - 0.5, rtol=1e-5)
+
+
+def test_rows_refuse_a_gradient_that_comes_late():
+    with cpu.plain():
+        model = paddle.nn.Linear(3, 2)
+        optimizer = Adam(0.5, model.parameters(), 0.0)
+    paddle.matmul(paddle.ones([1, 3]), model.weight).sum().backward()
+    optimizer.step()
+    model(paddle.ones([1, 3])).sum().backward()
+    with pytest.raises(RuntimeError, match=model.bias.name):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_float32_weights_and_moments_of_16_bit_parameters_come_back_from_rows(name):
+    """A CPU has no update of 16-bit parameters, so Paddle only makes the state here."""
+    model = paddle.nn.Sequential(paddle.nn.Linear(3, 2), paddle.nn.LayerNorm(2))
+    model.num_classes = 2
+    model[0].to(dtype="float16")
+    state = {}
+    masters = {}
+    for i, weights in enumerate(model.parameters()):
+        owner = weights.name
+        if weights.dtype == paddle.float16:
+            owner += "_fp32_master_0"
+            masters[weights.name] = paddle.full(weights.shape, 10.0 + i)
+            masters[weights.name].name = owner
+        state |= {f"{owner}_moment{k}_0": paddle.full(weights.shape, 10.0 * k + i) for k in (1, 2)}
+        state |= {f"{owner}_beta{k}_pow_acc_0": paddle.full([1], 0.5**k) for k in (1, 2)}
+    with as_on_a_gpu():  # views, because a CPU cannot copy 16 bits
+        optimizer = build_optimizer(name, 0.1, model, weight_decay=0.0)
+        optimizer.set_state_dict({**state, "master_weights": masters})
+        pairs = [(weights, paddle.ones(weights.shape, weights.dtype)) for weights in model.parameters()]
+        rows = [row for row, _ in optimizer.append_regularization_ops(pairs)]
+        assert len(rows) < len(pairs)
+        optimizer.helper = LayerHelper("")
+        optimizer._create_accumulators(paddle.static.default_main_program().global_block(), rows)
+        found = optimizer.state_dict()
+    assert set(found.pop("master_weights")) == set(masters)
+    assert set(found) == set(state)
+    for key, value in {**state, **masters}.items():
+        np.testing.assert_array_equal({**found, **optimizer.masters()}[key].numpy(), value.numpy(), err_msg=key)
 
 
 IMAGES = np.random.RandomState(0).standard_normal((2, 3, 32, 32)).astype("float32")
