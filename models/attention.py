@@ -1,4 +1,6 @@
-"""The attention module that regional and local self-attention share."""
+"""The attention module that regional and local self-attention share, and the lookup of its position biases."""
+
+from collections.abc import Sequence
 
 import paddle
 import paddle.nn.functional as F
@@ -6,7 +8,7 @@ from paddle import Tensor, nn
 
 from . import cpu
 from .layers import Linear, truncated_normal
-from .windows import relative_position_index
+from .precision import as_type
 
 # A table, because `paddle.finfo` of a tensor's dtype fails inside `to_static` on Paddle 2.6.
 LOWEST = {
@@ -15,7 +17,7 @@ LOWEST = {
 
 
 class Attention(nn.Layer):
-    """Multi-head self-attention; inside windows it adds a relative position bias and can apply a padding mask.
+    """Multi-head self-attention, which can add a relative position bias and apply a padding mask.
 
     Args:
         dim: channels C; must be a multiple of num_heads (ValueError).
@@ -45,15 +47,14 @@ class Attention(nn.Layer):
         self.proj = Linear(dim, dim)
         self.attn_drop = nn.Dropout(attn_drop_rate)
         self.proj_drop = nn.Dropout(drop_rate)
-        self.register_buffer("rel_pos_index", paddle.to_tensor(relative_position_index(ws)), persistable=False)
 
     def forward(
-        self, x: Tensor, in_windows: bool = False, mask: Tensor | None = None, queries: int | None = None
+        self, x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, queries: int | None = None
     ) -> Tensor:
         """Attend within each sequence: x [S, N, C] -> [S, N, C].
 
-        in_windows: S is B * windows and N is 1 + ws*ws, regional token first.
-        mask: bool [windows, N, N], False where a pair must not attend.
+        bias: of each pair (query, key), head by head, as `position_biases` returns it: [heads * N * N].
+        mask: bool [windows, N, N], False where a pair must not attend; S is B * windows then.
         queries: only this number of first positions attend: -> [S, queries, C].
         """
         (N, C), heads = x.shape[1:], self.num_heads
@@ -63,8 +64,8 @@ class Attention(nn.Layer):
             q = q[:, :, :queries]
         Q = q.shape[2]
         logits = paddle.matmul(q * self.scale, k, transpose_y=True)  # S, heads, Q, N
-        if in_windows:
-            row = self._relative_position_bias(Q * N)
+        if bias is not None:
+            row = bias if Q == N else bias.reshape([heads, N, N])[:, :Q].flatten()
             logits = cpu.add_row(logits.reshape([-1, heads * Q * N]), row).reshape([-1, heads, Q, N])
         if mask is not None:
             logits = self._masked(logits, mask[:, :Q])
@@ -72,15 +73,28 @@ class Attention(nn.Layer):
         x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, Q, C])
         return self.proj_drop(self.proj(x))
 
-    def _relative_position_bias(self, pairs: int) -> Tensor:
-        """Return the bias of the first `pairs` pairs (query, key) of a window, head by head: [heads * pairs]."""
-        no_bias = paddle.zeros([self.num_heads, 1], dtype=self.rel_pos.dtype)  # the regional token's column
-        table = paddle.concat([self.rel_pos, no_bias], axis=1)
-        return paddle.index_select(table, self.rel_pos_index[:pairs], axis=1).flatten()
-
     def _masked(self, logits: Tensor, mask: Tensor) -> Tensor:
         # The lowest finite value instead of -inf keeps a completely masked row finite.
         windows, (heads, Q, N) = mask.shape[0], logits.shape[1:]
         lowest = paddle.full([], LOWEST[logits.dtype], dtype=logits.dtype)
         split = logits.reshape([-1, windows, heads, Q, N])
         return paddle.where(mask.unsqueeze(1), split, lowest).reshape([-1, heads, Q, N])
+
+
+def position_biases(attentions: Sequence[Attention], index: Tensor, dtype: paddle.dtype) -> list[Tensor]:
+    """Look the relative position biases of several modules up at once, in float32.
+
+    Args:
+        index: as `windows.relative_position_index` returns it, for N positions of a window: [N * N].
+        dtype: that of the result.
+
+    Returns:
+        for each module, the bias of each pair (query, key), head by head: [heads * N * N].
+    """
+    tables = paddle.concat([attention.rel_pos for attention in attentions])  # heads of all, (2 ws - 1)**2
+    no_bias = paddle.zeros([tables.shape[0], 1], dtype=tables.dtype)  # the regional token's column
+    tables = paddle.concat([tables, no_bias], axis=1)
+    # Not index_select, whose gradient runs on a GPU in one thread if it has to be deterministic, on Paddle 2.6.
+    biases = F.embedding(index, tables.transpose([1, 0]))  # N * N, heads of all
+    row = as_type(biases, dtype).transpose([1, 0]).flatten()
+    return row.split([attention.num_heads * index.shape[0] for attention in attentions])

@@ -7,6 +7,7 @@ from paddle import Tensor, nn
 from common.division import divided
 
 from . import cpu
+from .precision import as_type, weights_of
 
 
 def truncated_normal(std: float) -> nn.initializer.Initializer:
@@ -26,7 +27,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, weight, None if bias else False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cpu.linear(x, self.weight, self.bias)
+        return cpu.linear(x, *weights_of(self, x.dtype))
 
 
 class LayerNorm(nn.LayerNorm):
@@ -64,11 +65,14 @@ class Conv2D(nn.Conv2D):
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return cpu.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return cpu.conv2d(x, *weights_of(self, x.dtype), self.stride, self.padding)
 
 
 class DepthwiseConv2D(nn.Conv2D):
-    """A 3 x 3 convolution of each channel by itself: [B, in, H, W] -> [B, out, H', W'], out a multiple of in."""
+    """A 3 x 3 convolution of each channel by itself: [B, in, H, W] -> [B, out, H', W'], out a multiple of in.
+
+    It computes in float32, because Paddle's GPU kernel adds the gradient of a weight up in the type of its input.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = True):
         bias_attr = None if bias else False
@@ -78,7 +82,8 @@ class DepthwiseConv2D(nn.Conv2D):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return cpu.depthwise_conv2d(x, self.weight, self.bias, self.stride, padding=1)
+        y = cpu.depthwise_conv2d(as_type(x, self.weight.dtype), self.weight, self.bias, self.stride, padding=1)
+        return as_type(y, x.dtype)
 
 
 class Mlp(nn.Layer):

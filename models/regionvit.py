@@ -16,10 +16,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from .attention import Attention
+from .attention import Attention, position_biases
 from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
+from .precision import CastOnce, as_type
 from .recompute import recomputed
-from .windows import PADDING_MASKS, Size, is_padded, merge, padding_mask, partition
+from .windows import PADDING_MASKS, Size, is_padded, merge, padding_mask, partition, relative_position_index
 
 PATCH_CONVS = ("3conv", "1conv", "linear")
 DOWNSAMPLINGS = ("c", "sc")
@@ -123,16 +124,27 @@ class R2LEncoder(nn.Layer):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(
-        self, regional: Tensor, local: Tensor, mask: Tensor | None = None, regional_only: bool = False
+        self, regional: Tensor, local: Tensor, bias: Tensor, mask: Tensor | None = None, regional_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`regional_only` skips computations for the local tokens alone, and returns None for these tokens."""
+        with CastOnce([self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2], regional.dtype):
+            return self._encode(regional, local, bias, mask, regional_only)
+
+    def _encode(
+        self, regional: Tensor, local: Tensor, bias: Tensor, mask: Tensor | None, regional_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
         regions, C = regional.shape[1:]
         y = regional + self.drop_path(self.attn(self.norm0(regional)))  # RSA
         y = paddle.concat([y.reshape([-1, 1, C]), local], axis=1)  # B*Hr*Wr, 1 + ws*ws, C
-        z = self.attn(self.norm1(y), in_windows=True, mask=mask, queries=1 if regional_only else None)
+        z = self.attn(self.norm1(y), bias, mask, queries=1 if regional_only else None)
         z = (y[:, :1] if regional_only else y) + self.drop_path(z)  # LSA
         x = z + self.drop_path(self.mlp(self.norm2(z)))  # FFN
-        return x[:, 0].reshape([-1, regions, C]), None if regional_only else x[:, 1:]
+        if regional_only:
+            return x.reshape([-1, regions, C]), None
+        regional, local = x.split([1, local.shape[1]], axis=1)
+        # Both are reshaped, though one has its shape: `recomputed` begins a backward pass at both, and Paddle 2.6 fails
+        # where one of the beginnings leads to the other, here to the split.
+        return regional.reshape([-1, regions, C]), local.reshape([-1, *local.shape[1:]])
 
 
 class Stage(nn.Layer):
@@ -158,6 +170,7 @@ class Stage(nn.Layer):
         encoders = [R2LEncoder(dim, ws=ws, drop_path_rate=rate, **encoder) for rate in drop_path_rates]
         self.block = nn.LayerList([Projection(in_dim, dim, downsampling), *encoders])
         self.peg = DepthwiseConv2D(dim, dim, bias=False) if peg else None
+        self.register_buffer("rel_pos_index", paddle.to_tensor(relative_position_index(ws)), persistable=False)
 
     def forward(self, regional: Tensor, local: Tensor, regional_only: bool = False) -> tuple[Tensor, Tensor | None]:
         """`regional_only` skips computations for the local map alone, and returns None for this map."""
@@ -168,9 +181,10 @@ class Stage(nn.Layer):
             mask = padding_mask(grid, size, self.ws, self.padding_mask)
         regional, local = self._to_tokens(regional, local, grid)
         encoders = self.block[1:]
+        biases = position_biases([encoder.attn for encoder in encoders], self.rel_pos_index, regional.dtype)
         for i, encoder in enumerate(encoders):
             last = i == len(encoders) - 1 and (self.peg is None or i > 0)  # PEG reads the local tokens
-            regional, local = self._encode(encoder, regional, local, mask, regional_only and last)
+            regional, local = self._encode(encoder, regional, local, biases[i], mask, regional_only and last)
             if self.peg is not None and i == 0:
                 regional, local = self._to_maps(regional, local, grid, size)
                 regional, local = regional + self.peg(regional), local + self.peg(local)  # PEG
@@ -178,12 +192,18 @@ class Stage(nn.Layer):
         return self._to_maps(regional, local, grid, size)
 
     def _encode(
-        self, encoder: R2LEncoder, regional: Tensor, local: Tensor, mask: Tensor | None, regional_only: bool
+        self,
+        encoder: R2LEncoder,
+        regional: Tensor,
+        local: Tensor,
+        bias: Tensor,
+        mask: Tensor | None,
+        regional_only: bool,
     ) -> tuple[Tensor, Tensor | None]:
         # The backward pass begins with the last encoder of the model: recomputing it would save no memory.
         if self.recompute and self.training and paddle.is_grad_enabled() and not regional_only:
-            return recomputed(encoder, regional, local, mask)
-        return encoder(regional, local, mask, regional_only)
+            return recomputed(encoder, regional, local, bias, mask)
+        return encoder(regional, local, bias, mask, regional_only)
 
     def _to_tokens(self, regional: Tensor, local: Tensor, grid: Size) -> tuple[Tensor, Tensor]:
         return regional.flatten(2).transpose([0, 2, 1]), partition(local, grid, self.ws)
@@ -212,6 +232,10 @@ class RegionViT(nn.Layer):
             stochastic depth, which rises linearly to its rate over all encoders.
         recompute: in training, keep only the inputs of encoders and compute the rest again in the backward pass: less
             memory, the same numbers; see `recompute`.
+
+    Attributes:
+        computes_in: the type that pictures are cast to, and that the model then computes in (see `precision`); None:
+            the type of the pictures.
 
     Raises:
         ValueError: an impossible shape; the message gives the valid values.
@@ -251,6 +275,7 @@ class RegionViT(nn.Layer):
         if not mlp_ratio > 0:
             raise ValueError(f"mlp_ratio {mlp_ratio}: give a number above 0")
         self.img_size, self.num_classes, self.det_norm = img_size, num_classes, det_norm
+        self.computes_in: paddle.dtype | None = None
 
         self.patch_embed = LocalPatchEmbed(patch_size, in_chans, embed_dim[0], patch_conv_type)
         self.cls_token = RegionalPatchEmbed(patch_size * kernel_sizes[0], in_chans, embed_dim[0])
@@ -286,6 +311,8 @@ class RegionViT(nn.Layer):
 
     def forward_features(self, x: Tensor, detection: bool = False) -> Tensor | list[Tensor]:
         """Return the mean regional token [B, embed_dim[-1]]; with `detection`, each stage's local map [B, C, H, W]."""
+        if self.computes_in is not None:
+            x = as_type(x, self.computes_in)
         regional, local = self.cls_token(x), self.pos_drop(self.patch_embed(x))
         maps = []
         for i, stage in enumerate(self.layers):

@@ -161,8 +161,8 @@ class OptimizerConfig:
 @dataclass(kw_only=True)
 class AmpConfig:
     level: str = option(
-        "mixed precision on a GPU: `O0`: none; `O1`: matrix products and convolutions in 16 bits; `O2`: the "
-        "weights too",
+        "mixed precision on a GPU: `O0`: none; `O1`: activations in 16 bits; `O2`: the weights of linear layers and "
+        "dense convolutions too",
         "O0",
         choices=LEVELS,
     )

@@ -28,7 +28,6 @@ from engine.system import processes
 from engine.system.atomic import replace, writing_into
 from engine.system.device import describe_device
 from engine.system.environment import environment
-from engine.system.precision import MixedPrecision
 
 SECONDS = 3.0  # how long the speed of the model alone is measured
 
@@ -72,8 +71,8 @@ def evaluate_weights(
     if processes.rank() == 0:
         with writing_into(output):
             pass  # fail before the evaluation, not after it
-    model, precision = MirrorAveraged(trained.model) if flip else trained.model, trained.precision
-    result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes), precision)
+    model = MirrorAveraged(trained.model) if flip else trained.model
+    result = evaluate(model, loader, build.build_criterion(config), len(dataset.classes))
     predictions = result.predictions
     trained.check(predictions.probabilities)
     if processes.rank() > 0:
@@ -88,7 +87,7 @@ def evaluate_weights(
         "ece": predictions.calibration().error,
         "images": result.images,
         "images_per_second": result.ips,
-        "model_images_per_second": throughput(model, next(iter(loader))[0], precision),
+        "model_images_per_second": throughput(model, next(iter(loader))[0]),
         "device": describe_device(trained.device),
         "processes": processes.size(),
         "runtime": trained.runtime,
@@ -153,7 +152,7 @@ def _provenance(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def throughput(model: paddle.nn.Layer, images: Tensor, precision: MixedPrecision) -> float:
+def throughput(model: paddle.nn.Layer, images: Tensor) -> float:
     """Return the pictures per second of the forward pass alone on one batch, measured for about `SECONDS`."""
     model.eval()
 
@@ -164,7 +163,7 @@ def throughput(model: paddle.nn.Layer, images: Tensor, precision: MixedPrecision
         logits.sum().item()  # waits for the device
         return time.perf_counter() - begin
 
-    with paddle.no_grad(), precision.autocast():
+    with paddle.no_grad():
         forward(1)
         times = max(1, int(SECONDS / forward(1)))
         return times * len(images) / forward(times)

@@ -45,8 +45,7 @@ def show_attention(
         )
     picture = trained.picture(name)
     images = trained.normalised(picture[None])
-    with trained.precision.autocast():
-        maps = attention_maps(trained.model, images)
+    maps = attention_maps(trained.model, images)
     region, side = _checked(region, maps[0].grid), images.shape[-1]
     where = places(maps, region, trained.model.cls_token.patch_size, side)
     rollouts = [rollout(trained.model, maps, (side, side), stage)[0] for stage in range(len(maps))]

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from engine.metrics.meter import Meter
 from engine.metrics.quality import Predictions
 from engine.system import processes
-from engine.system.precision import MixedPrecision
 from engine.system.terminal import has_progress_bar
 
 
@@ -44,7 +43,6 @@ def evaluate(
     loader: Any,
     criterion: Callable[[Tensor, Tensor], Tensor],
     num_classes: int,
-    precision: MixedPrecision | None = None,
     check: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Evaluate a model on all pictures of a loader.
@@ -52,7 +50,6 @@ def evaluate(
     Args:
         check: called between batches; it may raise, for instance to stop the run.
     """
-    precision = precision or MixedPrecision()
     model.eval()
     meter, logits_of_all, labels_of_all = Meter(num_classes), [], []
     begin, counted_from = time.perf_counter(), 0
@@ -61,8 +58,7 @@ def evaluate(
         for i, (images, labels) in enumerate(bar):
             if check:
                 check()
-            with precision.autocast():
-                logits = model(images).astype("float32")
+            logits = model(images).astype("float32")
             meter.update(criterion(logits, labels), logits, labels)
             logits_of_all.append(logits)
             labels_of_all.append(labels)

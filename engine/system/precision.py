@@ -1,26 +1,28 @@
-"""Mixed precision: which operators compute in 16 bits, and the loss scaling that float16 needs."""
+"""Mixed precision: the type that a model computes in, and the loss scaling that float16 needs."""
 
 import math
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import MutableMapping
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from engine.errors import UserError
-from models.layers import LayerNorm, LayerNorm2D
+from models.layers import Conv2D, Linear
+from models.precision import as_type
 
 LEVELS = ("O0", "O1", "O2")
 DTYPES = ("auto", "bfloat16", "float16")
-FLOAT32 = {"layer_norm", "softmax"}  # operators; by default Paddle keeps them in float32 at O1 only
 
 
 class MixedPrecision:
-    """The precision of a run: `autocast()` for forward passes, `scaler` for the loss (active in float16 only).
+    """The precision of a run: `convert` for models, `scaler` for the loss (active in float16 only).
+
+    Paddle's `auto_cast` is not used: it casts each weight at each use, and what its lists of operators leave in float32
+    differs between versions. `models.precision` says what this project computes in which type.
 
     Args:
-        level: `O0`: float32. `O1`: matrix products and convolutions in `dtype`, weights in float32. `O2`: weights in
-            `dtype` too, with float32 copies in the optimizer; the weights of norms stay in float32.
+        level: `O0`: float32. `O1`: activations in `dtype`, weights in float32. `O2`: the weights of linear layers and
+            dense convolutions in `dtype` too, with float32 copies in the optimizer.
         dtype: `bfloat16`, `float16`, or `auto`: the first that the GPU supports; float32 if it supports neither.
         device: as returned by `select_device`; a CPU computes in float32 at every level.
 
@@ -41,26 +43,18 @@ class MixedPrecision:
         self.why_not = "a CPU" if device == "cpu" else "this GPU, which lacks 16-bit arithmetic"
         self.scaler = paddle.amp.GradScaler(enable=self.level != "O0" and self.dtype == "float16")
 
-    def autocast(self) -> AbstractContextManager:
-        """Return the context for a forward pass."""
-        return paddle.amp.auto_cast(
-            enable=self.level != "O0",
-            custom_black_list=FLOAT32,
-            level=self.level if self.level != "O0" else "O1",
-            dtype=self.dtype,
-        )
-
-    def convert(self, model: nn.Layer, optimizer: Any = None) -> None:
-        """At O2, convert the model's weights to `dtype`; its state dict still returns them in float32."""
+    def convert(self, model: nn.Layer) -> None:
+        """Let a model compute in this precision; at O2 its weights have 16 bits then, and its state dict float32."""
+        if self.level == "O0":
+            return
+        dtype = getattr(paddle, self.dtype)
+        model.computes_in = dtype
         if self.level == "O2":
-            paddle.amp.decorate(
-                model,
-                optimizer,
-                level="O2",
-                dtype=self.dtype,
-                save_dtype="float32",
-                excluded_layers=[LayerNorm, LayerNorm2D],
-            )
+            for layer in model.sublayers():
+                if isinstance(layer, Linear | Conv2D):
+                    layer.to(dtype=dtype)
+            # Paddle's `decorate` would give a hook to every layer, and each would cast all of the state dict.
+            model.register_state_dict_hook(_to_float32)
 
     def has_diverged(self, loss: float) -> bool:
         """Return whether training has diverged, given the epoch's mean loss so far.
@@ -83,3 +77,9 @@ def _sixteen_bit_types() -> list[str]:
     """Return the 16-bit types that the current GPU supports, best first, by the conditions of Paddle's own autocast."""
     bfloat16 = ["bfloat16"] if paddle.amp.is_bfloat16_supported() else []
     return bfloat16 + (["float16"] if paddle.device.cuda.get_device_capability()[0] >= 7 else [])
+
+
+def _to_float32(state: MutableMapping[str, Tensor]) -> None:
+    for key, value in state.items():
+        if value.is_floating_point():
+            state[key] = as_type(value, paddle.float32)

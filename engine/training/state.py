@@ -65,7 +65,7 @@ def new_state(
         recompute: the model recomputes activations in the backward pass.
     """
     precision = precision or MixedPrecision()
-    precision.convert(model, optimizer)
+    precision.convert(model)
     return State(
         model=model,
         network=processes.average_gradients(model, afterwards=recompute),

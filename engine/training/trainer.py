@@ -145,9 +145,7 @@ class Trainer:
         check = self.stop.check if processes.size() == 1 else None  # several check together, after it
         state, parts = self.state, self.parts
         with averaged(state.average):
-            return evaluate(
-                state.model, parts.val_loader, parts.criterion, len(parts.dataset.classes), state.precision, check
-            )
+            return evaluate(state.model, parts.val_loader, parts.criterion, len(parts.dataset.classes), check)
 
     def finish_epoch(self, result: Evaluation) -> None:
         """Count the epoch as done, record its validation, and save its weights if they are the best so far."""

@@ -70,6 +70,7 @@ def load_optimizer(optimizer: Any, model: nn.Layer, file: str | Path) -> dict:
         CheckpointError: the file does not fit the model's parameters.
     """
     state = load(file)
+    _widen(state, model)
     names = {key: parameter.name for key, parameter in model.named_parameters()}
     loaded: dict[str, Any] = {}
     parameters_with: dict[str, set[str]] = {}  # by kind of state, as moment1_0
@@ -91,6 +92,23 @@ def load_optimizer(optimizer: Any, model: nn.Layer, file: str | Path) -> dict:
             )
     optimizer.set_state_dict(loaded)
     return scaler
+
+
+def _widen(state: dict[str, Any], model: nn.Layer) -> None:
+    """Give float32 parameters the float32 copies that an optimizer state has of them, and rename their moments.
+
+    At amp.level O2, `rel_pos` and depth-wise kernels had 16 bits up to 0.2.0; at O0 nothing has.
+    """
+    masters, prefix = state.get("master_weights", {}), MASTER[1:] + "_"
+    wide = {key: weights for key, weights in model.named_parameters() if weights.dtype == paddle.float32}
+    copies = {key: masters.pop(key) for key in list(masters) if key in wide}
+    assign({key: wide[key] for key in copies}, copies)
+    for key in list(state):
+        parameter, _, kind = key.rpartition(".")
+        if parameter in copies:
+            state[f"{parameter}.{kind.removeprefix(prefix)}"] = state.pop(key)
+    if "master_weights" in state and not masters:
+        del state["master_weights"]
 
 
 def _named(array: np.ndarray, name: str) -> paddle.Tensor:

@@ -9,10 +9,12 @@ import pytest
 from engine.errors import UserError
 from engine.metrics.evaluate import evaluate
 from engine.metrics.losses import LabelSmoothingCrossEntropy
+from engine.system import precision
 from engine.system.precision import MixedPrecision
 from engine.training.step import train_step
-from models.layers import LayerNorm, LayerNorm2D
+from models.layers import Conv2D, Linear
 from tests.support.errors import refuses
+from tests.support.reference import free_model
 from tests.support.states import new_state
 
 
@@ -30,18 +32,49 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: (8, 0))
-    for name in ("auto_cast", "decorate", "GradScaler"):
-        monkeypatch.setattr(paddle.amp, name, record(name, object()))
+    monkeypatch.setattr(paddle.amp, "GradScaler", record("GradScaler", object()))
     return calls
 
 
-@pytest.mark.parametrize("level", ["O1", "O2"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_gpu_is_asked_for_the_level_and_dtype_with_norms_and_softmax_in_float32(calls, level, dtype):
-    MixedPrecision(level, dtype, "gpu:0").autocast()
-    _, keywords = calls["auto_cast"]
-    assert (keywords["enable"], keywords["level"], keywords["dtype"]) == (True, level, dtype)
-    assert keywords["custom_black_list"] == {"layer_norm", "softmax"}
+@pytest.mark.parametrize(
+    ("level", "device", "computes", "stores"),
+    [
+        ("O0", "gpu:0", False, False),
+        ("O1", "gpu:0", True, False),
+        ("O2", "gpu:0", True, True),
+        ("O2", "cpu", False, False),
+    ],
+)
+def test_a_model_computes_in_the_type_from_o1_on_and_stores_dense_weights_in_it_at_o2(
+    calls, level, device, dtype, computes, stores
+):
+    model, wanted = free_model(peg=True), getattr(paddle, dtype)
+    names = [parameter.name for parameter in model.parameters()]
+    MixedPrecision(level, dtype, device).convert(model)
+    assert model.computes_in == (wanted if computes else None)
+    dense = {
+        id(weight) for layer in model.sublayers() if isinstance(layer, Linear | Conv2D) for weight in layer.parameters()
+    }
+    assert 0 < len(dense) < len(names)
+    for parameter in model.parameters():
+        assert parameter.dtype == (wanted if stores and id(parameter) in dense else paddle.float32)
+    assert [parameter.name for parameter in model.parameters()] == names
+
+
+def test_a_state_dict_at_o2_is_float32_and_casts_each_weight_once(calls, monkeypatch):
+    model = free_model()
+    before = {key: weights.astype("bfloat16").astype("float32").numpy() for key, weights in model.state_dict().items()}
+    MixedPrecision("O2", "bfloat16", "gpu:0").convert(model)
+    casts, own = [], precision.as_type
+    monkeypatch.setattr(precision, "as_type", lambda x, dtype: casts.append(x.dtype) or own(x, dtype))
+    state = model.state_dict()
+    narrow = [dtype for dtype in casts if dtype == paddle.bfloat16]
+    assert len(narrow) == sum(parameter.dtype == paddle.bfloat16 for parameter in model.parameters())
+    assert len(casts) == len(state)
+    for key, weights in state.items():
+        assert weights.dtype == paddle.float32
+        np.testing.assert_allclose(weights.numpy(), before[key], rtol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -60,19 +93,6 @@ def test_the_loss_is_scaled_in_float16_on_a_gpu_only(calls, level, dtype, device
 
 
 @pytest.mark.parametrize(
-    ("level", "device", "converts"), [("O1", "gpu:0", False), ("O2", "gpu:0", True), ("O2", "cpu", False)]
-)
-def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, device, converts):
-    MixedPrecision(level, "bfloat16", device).convert("model", "optimizer")
-    assert ("decorate" in calls) == converts
-    if converts:
-        arguments, keywords = calls["decorate"]
-        assert arguments == ("model", "optimizer")
-        assert (keywords["save_dtype"], keywords["dtype"]) == ("float32", "bfloat16")
-        assert set(keywords["excluded_layers"]) == {LayerNorm, LayerNorm2D}
-
-
-@pytest.mark.parametrize(
     ("capability", "words"),
     [
         ((9, 0), "bfloat16 (O1)"),
@@ -83,10 +103,11 @@ def test_weights_are_converted_at_o2_only_and_saved_as_float32(calls, level, dev
 def test_auto_takes_the_best_that_the_gpu_has(calls, monkeypatch, capability, words):
     monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda: capability >= (8, 0))
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: capability)
-    precision = MixedPrecision("O1", "auto", "gpu:0")
-    precision.autocast()
-    assert precision.describe() == words
-    assert calls["auto_cast"][1]["enable"] == (not words.startswith("float32"))
+    chosen = MixedPrecision("O1", "auto", "gpu:0")
+    model = free_model()
+    chosen.convert(model)
+    assert chosen.describe() == words
+    assert (model.computes_in is None) == words.startswith("float32")
     assert calls["GradScaler"][1] == {"enable": words.startswith("float16")}
 
 
@@ -170,9 +191,9 @@ def test_a_step_scales_each_loss_for_its_backward_pass_and_lets_the_scaler_step(
 
 @pytest.mark.parametrize(("scale", "loss", "diverged"), [(1.0, float("nan"), False), (0.5, 1.0, True)])
 def test_in_float16_skipped_steps_mean_divergence_only_when_they_go_on(scale, loss, diverged):
-    precision = MixedPrecision()
-    precision.scaler = SimpleNamespace(is_enable=lambda: True, state_dict=lambda: {"scale": np.array([scale])})
-    assert precision.has_diverged(loss) == diverged
+    scaled = MixedPrecision()
+    scaled.scaler = SimpleNamespace(is_enable=lambda: True, state_dict=lambda: {"scale": np.array([scale])})
+    assert scaled.has_diverged(loss) == diverged
 
 
 @pytest.mark.parametrize(("loss", "diverged"), [(2.3, False), (float("nan"), True), (float("inf"), True)])

@@ -8,6 +8,7 @@ import pytest
 
 from engine.config.options import OPTIMIZERS
 from engine.output.checkpoints import Checkpoints
+from engine.system.precision import MixedPrecision
 from engine.training.state import progress, restore, weights_and_optimizer
 from engine.weights import pdparams
 from engine.weights.pdparams import CheckpointError
@@ -293,19 +294,29 @@ class OptimizerAtO2:
         self.loaded = state
 
 
-def test_master_weights_of_o2_come_back_under_the_names_that_paddle_looks_for(tmp_path):
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_master_weights_of_o2_come_back_under_the_names_that_paddle_looks_for_or_as_float32_parameters(tmp_path, level):
+    """The file is as 0.2.0 wrote it: everything but norms had 16 bits."""
     source, target = model(), model()
     optimizers = OptimizerAtO2(source), OptimizerAtO2(target)
     pdparams.save({tmp_path / "o.pdopt": pdparams.optimizer_state(optimizers[0], source)})
+    precision = MixedPrecision()
+    precision.level = level
+    precision.convert(target)
     pdparams.load_optimizer(optimizers[1], target, tmp_path / "o.pdopt")
-    loaded, expected = optimizers[1].loaded, optimizers[1].state
-    assert set(loaded) == set(expected)
-    for name, weights in loaded.pop("master_weights").items():
-        assert weights.name == f"{name}_fp32_master_0"
-    ours, theirs = dict(source.named_parameters()), dict(target.named_parameters())
-    for key, parameter in theirs.items():
-        name = parameter.name + ("" if "norm" in key else "_fp32_master_0")
+    loaded, ours = optimizers[1].loaded, dict(source.named_parameters())
+    masters = loaded.pop("master_weights", {})
+    narrow = {key for key, parameter in target.named_parameters() if parameter.dtype == paddle.bfloat16}
+    assert bool(narrow) == (level == "O2")
+    assert len(loaded) == len(ours)
+    for key, parameter in target.named_parameters():
+        name = parameter.name + ("_fp32_master_0" if key in narrow else "")
         np.testing.assert_array_equal(loaded[f"{name}_moment1_0"], (ours[key] * 3).numpy())
+        if key in narrow:
+            assert masters[parameter.name].name == name
+            np.testing.assert_array_equal(masters[parameter.name].numpy(), (ours[key] * 2).numpy())
+        elif "norm" not in key:
+            np.testing.assert_array_equal(parameter.numpy(), (ours[key] * 2).numpy())
 
 
 def test_the_loss_scaler_goes_on_where_it_was(tmp_path):

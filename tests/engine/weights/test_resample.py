@@ -6,8 +6,8 @@ import pytest
 
 from engine.weights import pdparams, resample
 from models import build_model
-from models.attention import Attention
-from models.windows import table_order
+from models.attention import Attention, position_biases
+from models.windows import relative_position_index, table_order
 from tests.support.models import without_random_values
 from tests.support.reference import parameter
 
@@ -105,7 +105,9 @@ def test_attention_in_a_larger_window_looks_at_the_same_places(monkeypatch):
         y, x = np.divmod(np.arange(ws * ws), ws) / np.float32(ws - 1)
         tokens = np.stack([y, x, np.sin(3 * x), np.cos(3 * y), y * x, y**2, x**2, y + x], axis=1)
         tokens = np.concatenate([np.zeros([1, 8]), tokens]).astype("float32")[None]
-        local = attention(paddle.to_tensor(tokens), in_windows=True).numpy()[0, 1:]
+        index = paddle.to_tensor(relative_position_index(ws))
+        (biases,) = position_biases([attention], index, paddle.float32)
+        local = attention(paddle.to_tensor(tokens), biases).numpy()[0, 1:]
         return local.reshape([ws, ws, 8])
 
     assert difference(attended(large, 13)[::2, ::2], attended(small, 7)) < 0.12
