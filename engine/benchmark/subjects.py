@@ -3,7 +3,6 @@
 Paddle is imported late, because some settings have to be in place or be removed before that.
 """
 
-import contextlib
 import functools
 import itertools
 import json
@@ -68,6 +67,7 @@ class _Bench:
     device: str
     subject: "Subject"
     part: "Part"
+    part_name: str
 
     def start(
         self,
@@ -101,6 +101,7 @@ class _Bench:
 
     def begin(self, part: str, **arguments: Any) -> str | None:
         """Build what a part needs and warm it up; return the name of the data that it reads."""
+        self.part_name = part
         self.part = getattr(self.subject, part)(**arguments)
         for _ in range(self.part.warm_up):
             self.turn()
@@ -126,10 +127,19 @@ class _Bench:
         return paddle.device.cuda.max_memory_allocated() / 1e6
 
     def count(self) -> dict[str, int]:
-        """Return the profiler's counts of one step."""
-        from engine.benchmark.count import count
+        """Return the profiler's counts of one step; on a CPU those that a GPU would have, nothing at amp.level O2."""
+        from engine.benchmark.count import as_on_a_gpu, count
 
-        return count(self.part.run, on_gpu=self.device != "cpu")
+        if self.device != "cpu":
+            return count(self.part.run, on_gpu=True)
+        if self.subject.config.amp.level == "O2":  # what stands in for 16 bits has no float32 copies in an optimizer
+            return {}
+        with as_on_a_gpu():
+            subject = self.subject.as_on_a_gpu()
+            part = getattr(subject, self.part_name)()
+            for _ in range(WARM_UP):
+                part.run()
+            return count(part.run, False, len(subject.model.parameters()))
 
 
 def _undo_before_paddle(settings: str, environ: Collection[str]) -> None:
@@ -178,7 +188,6 @@ class Subject:
 
     model: Any
     criterion: Callable[["Tensor", "Tensor"], "Tensor"]
-    precision: "MixedPrecision | None" = None
     computes_in = "what the file chooses"
 
     def __init__(self, config: "Config"):
@@ -208,11 +217,15 @@ class Subject:
         """Do one training step; return the loss."""
         raise NotImplementedError
 
+    def as_on_a_gpu(self) -> "Subject":
+        """Return a subject that does on a CPU what this one would do on a GPU; see `count.as_on_a_gpu`."""
+        return self
+
     def logits(self, images: "Tensor") -> "Tensor":
         """Pictures [B, 3, S, S] -> logits [B, classes], without gradients."""
         import paddle
 
-        with paddle.no_grad(), self.precision.autocast() if self.precision else contextlib.nullcontext():
+        with paddle.no_grad():
             return self.model(images).astype("float32")
 
     def _check(self) -> None:
@@ -238,6 +251,13 @@ class Ours(Subject):
         self.device = device
         self.precision = build.build_precision(config, device)
         self.computes_in = self.precision.describe()
+
+    def as_on_a_gpu(self) -> "Ours":
+        from engine.benchmark.count import stand_in_precision
+
+        subject = Ours(self.config, self.device)
+        subject.precision = stand_in_precision(self.config.amp.level)
+        return subject
 
     @functools.cached_property
     def state(self) -> "State":

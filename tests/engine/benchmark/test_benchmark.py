@@ -91,9 +91,9 @@ def test_another_implementation_is_timed_in_turns(report):
 
 
 @pytest.mark.slow
-def test_one_model_has_as_many_operators_on_either_side_but_for_the_optimizer(report):
+def test_one_model_has_as_many_launches_on_either_side_but_for_the_optimizer(report):
     ours, theirs = (
-        {part: side[part]["operators_per_step"] for part in measure.COMPARED} for side in (report, report["against"])
+        {part: side[part]["launches_per_step"] for part in measure.COMPARED} for side in (report, report["against"])
     )
     assert ours["forward"] == pytest.approx(theirs["forward"], rel=0.01)
     assert (
