@@ -48,7 +48,7 @@ def launched(config: Config) -> set[Kernel]:
     shortened = {**VARIANTS[config.model.name]}
     shortened["depth"] = (1,) * len(shortened["depth"])
     config.model.num_classes = config.model.num_classes or 10
-    with mock.patch.dict(VARIANTS, {config.model.name: shortened}):
+    with cpu.plain(), mock.patch.dict(VARIANTS, {config.model.name: shortened}):
         state = build_state(config, build.build_model(config), MixedPrecision(), total_steps=1000 * config.train.epochs)
     state.model.train()
     criterion, mixing = build.build_criterion(config), build.build_mixing(config)

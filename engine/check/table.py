@@ -10,8 +10,8 @@ ADAMW_WITH_EMA = ("optimizer.name=AdamW", "optimizer.weight_decay=0.05", "train.
 FAST = "data.pipeline=fast"
 
 # By 16-bit type, how far the loss of eight pictures may be from float32's. A CPU imitated it for Tiny, small_w14_peg
-# and Micro, by rounding the inputs and results of products and convolutions, for O2 those of sums, softmax and norms
-# too: bfloat16 moved the loss by up to 5.9e-3, and float16, which has three bits more, by up to 8.8e-4. Five times as
+# and Micro, by rounding the inputs and results of products and convolutions, and those of sums, softmax and norms too:
+# bfloat16 moved the loss by up to 5.9e-3, and float16, which has three bits more, by up to 8.8e-4. Five times as
 # much passes.
 SIXTEEN_BITS = {"bfloat16": 0.03, "float16": 0.0045}
 LAST_BITS = 0  # arrays that differ

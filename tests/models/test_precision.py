@@ -15,6 +15,7 @@ from models.layers import DepthwiseConv2D, Linear
 from models.precision import CastOnce
 from tests.support.reference import KINDS, fill, narrow, picture
 
+pytestmark = pytest.mark.cpu
 # What the model computes by functions: the first input and the result are activations.
 FUNCTIONS = [(F, name) for name in ("linear", "conv2d", "gelu", "softmax", "layer_norm", "embedding")]
 FUNCTIONS += [(paddle, "matmul")]

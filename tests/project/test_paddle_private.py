@@ -1,5 +1,6 @@
 """Each of Paddle's private names in `common.paddle_private` exists in the installed Paddle and does its work."""
 
+import numpy as np
 import paddle
 
 from common import paddle_private

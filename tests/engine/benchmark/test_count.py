@@ -9,6 +9,7 @@ from engine.training.step import train_step
 from tests.support.reference import unfilled
 from tests.support.states import new_state
 
+pytestmark = pytest.mark.cpu  # a GPU's profiler counts for itself
 IS_2_6 = paddle.__version__.startswith("2.6")
 
 

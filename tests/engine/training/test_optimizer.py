@@ -101,6 +101,7 @@ def test_five_steps_are_the_papers_formula_on_every_paddle(name, l2):
         np.testing.assert_allclose(weights, exact, rtol=0, atol=1e-6)
 
 
+@pytest.mark.cpu
 def test_on_a_cpu_the_update_is_paddles_for_many_tensors_which_goes_by_the_classs_name():
     model = paddle.nn.Linear(6, 3)
     optimizer = Adam(0.01, model.parameters(), 0.1)
