@@ -79,8 +79,9 @@ CHECKS = (
     # Gradients are added in another order, and Adam turns a rounding of a small gradient into a step of the whole rate,
     # so losses drift apart. Two processes of a CPU differ by 1e-7, and by 0.2 if they do not average gradients.
     Check("two-gpus", "processes", "two GPUs, by NCCL, train as one with twice the batch", 1e-3, gpus=2),
-    # The classes differ by color, which a linear model tells apart: the loss falls from 2.1 to 1.3 in a CPU's 30 steps.
-    Check("learning", "learning", "a short training lowers the loss", 0.8),
+    # The classes differ by color alone, which a linear model tells apart. On a CPU the loss falls to 0.46 of what it
+    # was in Micro's 30 steps, and to 0.38 in 80 steps of Tiny at 64 x 64; without updates it stays.
+    Check("learning", "learning", "a short training lowers the loss", 0.7),
     # Activations of products are half as large at O1, and most of a step's memory; recomputation keeps few of them.
     Check("memory", "memory", "peak memory at O1 and with recomputation is below float32's", 0.99, gpus=1),
     *_speed(),

@@ -10,7 +10,8 @@ from tests.support.errors import refuses
 from tests.support.runs import ROOT, SMALL
 
 NAMES_A_CPU = re.compile(r"""device=cpu\b(?!"\])|(?:select|set)_device\(["']cpu|["']--device["'], ["']cpu""")
-FREE = {"tests/project/test_devices.py", "tests/engine/system/test_processes.py"}  # the latter is about gloo alone
+# About the choice of a device, and about gloo alone.
+FREE = {"tests/project/test_devices.py", "tests/engine/system/test_nvidia.py", "tests/engine/system/test_processes.py"}
 
 
 def test_no_test_chooses_a_cpu_by_itself():
