@@ -39,7 +39,8 @@ def main() -> None:
 def _in_a_process_that_logs() -> int:
     """Run this script again with Paddle's log on, which is not shown; return its status."""
     command = [sys.executable, *sys.argv]
-    done = subprocess.run(command, env={**os.environ, **LOGGING}, stderr=subprocess.PIPE, text=True, errors="replace")
+    environ = {**os.environ, **LOGGING}
+    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     if done.returncode:  # the log goes on after an error
         errors = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
         print(errors[-1] if errors else done.stderr, file=sys.stderr)
