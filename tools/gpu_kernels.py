@@ -7,11 +7,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import _environment  # noqa: F401
 
-from engine.cli import Parser, run
+from engine.cli import PROJECT, Parser, run
 from engine.errors import UserError
 
 LOGGING = {"GLOG_v": "6"}  # Paddle reads it when it is imported
@@ -20,13 +19,21 @@ LOGGING = {"GLOG_v": "6"}  # Paddle reads it when it is imported
 def main() -> None:
     parser = Parser(__doc__, "python tools/gpu_kernels.py configs/tiny_cifar10.yaml")
     parser.add_argument("configs", nargs="*", metavar="FILE", help="YAML configs (default: all in configs/)")
-    files = parser.parse_args().configs or sorted(map(str, Path("configs").glob("*.yaml")))
+    files = parser.parse_args().configs or sorted(map(str, (PROJECT / "configs").glob("*.yaml")))
     if not LOGGING.items() <= os.environ.items():
         sys.exit(_in_a_process_that_logs())
+
+    import paddle
 
     from engine.benchmark import kernels
     from engine.config.load import load_config
 
+    if not paddle.is_compiled_with_cuda():
+        raise UserError(
+            f"Paddle {paddle.__version__} here is a CPU build: `make gpu-kernels` installs one with GPU kernels",
+            key="kernels",
+            value=paddle.__version__,
+        )
     wanted: set[kernels.Kernel] = set()
     for file in files:
         wanted |= kernels.launched(load_config(file, ["device=cpu"]))
@@ -38,7 +45,7 @@ def main() -> None:
 
 def _in_a_process_that_logs() -> int:
     """Run this script again with Paddle's log on, which is not shown; return its status."""
-    command = [sys.executable, *sys.argv]
+    command = [sys.executable, *sys.orig_argv[1:]]
     environ = {**os.environ, **LOGGING}
     done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     if done.returncode:  # the log goes on after an error

@@ -370,6 +370,7 @@ OTHER = {
     "optimizer.name": "AdamW",
     "amp.level": "O1",
     "amp.dtype": "float16",
+    "amp.allow_tf32": "never",
     "train.to_static": "true",
     "train.deterministic": "true",
     "train.epochs": 3,
