@@ -4,6 +4,7 @@ A pipe says when its other end is gone: a worker that dies is an error here, and
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -12,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import process, util
+from multiprocessing import connection, process, util
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -50,7 +51,8 @@ class Workers:
                 util.register_after_fork(ours, Connection.close)  # a copy in a later worker would outlive the run
                 self.pipes.append(ours)
                 worker = context.Process(target=_serve, args=(theirs, work if inherited else None), daemon=True)
-                worker.start()
+                with _nothing_collected():
+                    worker.start()
                 theirs.close()
                 self.processes.append(worker)
         except OSError as error:
@@ -61,7 +63,8 @@ class Workers:
                 value=count,
             ) from error
         if not inherited:
-            self._tell([work] * count)  # now that all of them are starting
+            self._await()  # now that all of them are starting
+            self._tell([work] * count)
 
     def results(self, jobs: Sequence) -> Iterator[Any]:
         """Hand out jobs, of n workers to worker i the jobs i, i + n, ...; return an iterator over their results.
@@ -75,6 +78,14 @@ class Workers:
     def end(self) -> None:
         """End the processes, whatever they do."""
         _kill(self.processes)
+
+    def _await(self) -> None:
+        """Wait until each worker has its end of the pipe; before, Windows keeps a copy here, which hides its death."""
+        with self._alive():
+            for pipe, worker in zip(self.pipes, self.processes, strict=True):
+                if pipe not in connection.wait([pipe, worker.sentinel]):
+                    raise EOFError
+                pipes.receive(pipe)
 
     def _tell(self, messages: Sequence) -> None:
         """Send each worker its message, for which it waits: if both sides were sending, neither would go on."""
@@ -110,13 +121,32 @@ class Failure:
     trace: str
 
 
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """A context in which a process is forked, which then must never collect the garbage that it inherits.
+
+    Paddle's loader has threads, which a fork does not copy: there, the end of a loader waits for them for ever.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _serve(pipe: Connection, work: Callable[[Any], Any] | None) -> None:
     """Do the jobs that the run hands out, for as long as it lives."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)  # terminals and launchers signal a whole group, but the run decides
+    gc.freeze()  # what it inherits
+    gc.enable()
     cv2.setNumThreads(0)  # the workers are the parallelism
     with contextlib.suppress(EOFError, OSError):  # the run has ended
-        work = work or pipes.receive(pipe)
+        if not work:
+            pipes.send(pipe, "ready")
+            work = pipes.receive(pipe)
         while True:
             for job in pipes.receive(pipe):
                 pipes.send(pipe, _attempt(work, job))

@@ -7,6 +7,7 @@ import functools
 import gc
 import importlib
 import multiprocessing
+import operator
 import os
 import pickle
 import pkgutil
@@ -232,6 +233,63 @@ def test_workers_that_cannot_be_started_are_an_error_and_leave_none(monkeypatch)
     with refuses(data.DataError, key="data.num_workers", value=2):
         list(loader(Probes()))
     assert not started[0].is_alive()
+
+
+def test_a_spawned_worker_that_dies_at_once_is_an_error_though_its_end_of_the_pipe_is_open_here(monkeypatch):
+    """As on Windows, where the run keeps a copy of that end until the worker has fetched it."""
+    monkeypatch.setattr(workers, "METHOD", "spawn")
+    monkeypatch.setattr(workers, "_serve", operator.is_)  # which needs no Paddle, and returns
+    kept = []
+    monkeypatch.setattr(connection.Connection, "close", lambda self: kept.append(self))
+    with refuses(data.DataError, key="data.num_workers", value=1):
+        list(loader(Probes(), num_workers=1))
+    assert kept
+
+
+class Garbage:
+    """What only a collection ends, which must not happen in another process than this, as with a loader of Paddle's."""
+
+    def __init__(self):
+        self.itself, self.run = self, os.getpid()
+
+    def __del__(self):
+        if os.getpid() != self.run:
+            probes.die()
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.skipif(not FORKS, reason="garbage is inherited by a fork alone")
+def test_workers_collect_none_of_the_garbage_that_they_inherit(no_collection):
+    Garbage()
+    assert len(makers(loader(Probes({0: gc.collect})))) == 6
+
+
+@pytest.mark.skipif(not FORKS, reason="garbage is inherited by a fork alone")
+@pytest.mark.parametrize("collecting", [True, False])
+def test_nothing_is_collected_until_a_forked_worker_has_put_garbage_aside(collecting, no_collection, monkeypatch):
+    start, seen = multiprocessing.process.BaseProcess.start, []
+
+    def observed(self):
+        seen.append(gc.isenabled())
+        start(self)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", observed)
+    if collecting:
+        gc.enable()
+    makers(loader(Probes({0: collects})))
+    assert seen == [False, False]
+    assert gc.isenabled() == collecting
+
+
+def collects():
+    assert gc.isenabled()
 
 
 ERRORS = {
