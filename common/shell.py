@@ -12,8 +12,9 @@ PLAIN = re.compile(r"[\w.:/\\=+-]+")  # words that neither PowerShell nor cmd ne
 def command(*words: str | Path) -> str:
     """Return a command with its words quoted where that is needed.
 
-    On Windows double quotes suit both shells, but PowerShell replaces `$` and backquotes in them; words that have any
-    are in single quotes, which only PowerShell knows.
+    On Windows double quotes suit both shells, but in them PowerShell replaces `$` and backquotes, and ends at a curly
+    double quote as well; words that have any are in single quotes, which only PowerShell knows. cmd replaces `%NAME%`
+    whatever the quotes, if it has a variable of that name.
     """
     return " ".join(map(_for_windows if WINDOWS else shlex.quote, map(str, words)))
 
@@ -29,6 +30,6 @@ def set_up(project: str | Path) -> str:
 def _for_windows(word: str) -> str:
     if PLAIN.fullmatch(word):
         return word
-    if "$" in word or "`" in word:
-        return "'" + word.replace("'", "''") + "'"
+    if re.search("[$`“”„]", word):
+        return "'" + re.sub("(['‘’‚‛])", r"\1\1", word) + "'"  # PowerShell takes a curly one for a straight one
     return '"' + word + "\\" * (len(word) - len(word.rstrip("\\"))) + '"'  # \" would be no end, \\" is

@@ -19,6 +19,8 @@ WORDS = [
     "%x%",
     "a;b",
     "é",
+    "“a” b",
+    "Anna’s $1",
 ]
 
 
@@ -34,10 +36,12 @@ def test_a_posix_shell_reads_what_was_meant():
 def words_of_windows(line):
     """Split a line as PowerShell does with these words, and then as Microsoft's C runtime does."""
     words = []
-    for single, double, plain in re.findall(r"""'((?:[^']|'')*)'|"([^"]*)"|([^\s"']+)""", line):
+    single, double = "['‘’‚‛]", '["“”„]'  # PowerShell makes no difference between straight and curly ones
+    quoted = rf"{single}((?:[^'‘’‚‛]|{single}{{2}})*){single}|{double}([^\"“”„]*){double}|([^\s'‘’‚‛\"“”„]+)"
+    for single, double, plain in re.findall(quoted, line):
         slashes = len(double) - len(double.rstrip("\\"))
         assert slashes % 2 == 0  # the last of an odd number would make the quote a letter
-        words.append(single.replace("''", "'") or plain or double[: len(double) - slashes // 2])
+        words.append(re.sub("(['‘’‚‛])['‘’‚‛]", r"\1", single) or plain or double[: len(double) - slashes // 2])
     return words
 
 
