@@ -22,9 +22,9 @@ REQUIREMENTS = {
 }
 
 FAST: list[str] = []  # all that `pytest` alone runs
-CORE = [  # what depends on Paddle's numbers
+CORE = [  # what depends on Paddle's numbers and on how Python starts processes
     "tests/models",
-    *(f"tests/data/test_{name}.py" for name in ("augment", "erasing", "mixing", "pictures", "randaugment")),
+    *(f"tests/data/test_{name}.py" for name in ("augment", "erasing", "mixing", "pictures", "randaugment", "workers")),
     "tests/engine/metrics",
     "tests/engine/weights",
     *(f"tests/engine/training/test_{name}.py" for name in ("accumulate", "ema", "optimizer", "schedule", "step")),

@@ -21,8 +21,8 @@ def command(*words: str | Path) -> str:
 
 def set_up(project: str | Path) -> str:
     """Return what a user types to set up the environment of a project in that folder."""
-    if WINDOWS:  # nothing joins commands in PowerShell 5 and cmd alike
-        return f"""`cd {_for_windows(str(project))}`, `py -m venv .venv`, `.venv\\Scripts\\activate` and \
+    if WINDOWS:  # `cd` of cmd stays on its drive; nothing joins commands in PowerShell 5 and cmd alike
+        return f"""`pushd {_for_windows(str(project))}`, `py -m venv .venv`, `.venv\\Scripts\\activate` and \
 `pip install -r requirements/cpu.txt`"""
     return f"`cd {shlex.quote(str(project))} && make setup && . .venv/bin/activate`"
 

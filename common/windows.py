@@ -33,3 +33,8 @@ def move(source: str | Path, target: str | Path) -> None:
             if not WINDOWS or time.monotonic() > until:
                 raise
         time.sleep(PAUSE)
+
+
+def remedy(error: OSError) -> str:
+    """Return what a user can do about a file that could not be written."""
+    return "close the program that has it open" if WINDOWS and isinstance(error, PermissionError) else "free some space"

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from common.windows import move
+from common.windows import move, remedy
 
 from .dataset import DataError
 
@@ -57,7 +57,9 @@ def download(file: str | Path, addresses: Iterable[str], md5: str, pause: float 
                 return
             failures.append(f"{address}: {failure}")
     except OSError as error:
-        raise DataError(f"{file} cannot be written ({error}): free some space or choose another", place=file) from error
+        raise DataError(
+            f"{file} cannot be written ({error}): {remedy(error)}, or choose another", place=file
+        ) from error
     raise DataError(
         f"no address served {file.name} ({'; '.join(failures)}): try again later, or put the file at {file} yourself",
         place=file,

@@ -15,7 +15,7 @@ from typing import Any
 
 import paddle
 
-from common.windows import WINDOWS, move
+from common.windows import WINDOWS, move, remedy
 from engine import filenames
 from engine.system.atomic import sha256sum, size, sync
 from engine.weights.pdparams import CheckpointError, load
@@ -57,7 +57,7 @@ class Checkpoints:
                 self._drop_others(target)
         except OSError as error:
             raise CheckpointError(
-                f"{target} cannot be written ({error}): free some space; older files are whole", place=target
+                f"{target} cannot be written ({error}): {remedy(error)}; older files are whole", place=target
             ) from error
 
     def all(self) -> list[Path]:
@@ -114,7 +114,7 @@ class Checkpoints:
             self._name_latest(checkpoint)
         except OSError as error:
             raise CheckpointError(
-                f"{self.output} cannot be written ({error}): free some space", place=self.output
+                f"{self.output} cannot be written ({error}): {remedy(error)}", place=self.output
             ) from error
 
     def _write(self, target: Path, states: tuple[dict, dict, dict]) -> None:

@@ -14,6 +14,7 @@ from engine.config.load import dump_config
 from engine.config.options import Config
 from engine.errors import UserError
 from engine.output.checkpoints import Checkpoints
+from engine.output.log import Records
 from engine.system import atomic
 from engine.system.environment import environment
 from engine.system.lock import Lock
@@ -130,6 +131,13 @@ class Output:
         except OSError as error:
             raise self._unusable(error) from error
         return _flat(here)
+
+    def records(self, config: dict, provenance: dict, position: dict[str, Any] | None = None) -> Records:
+        """Open the records of a run; see `Records`."""
+        try:
+            return Records(self.folder, config, provenance, position)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _has_learned(self) -> bool:
         learned = self._present([*filenames.MODELS, *filenames.EXPORTS.values()])

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from paddle import nn
 from tqdm import tqdm
 
+from common.windows import remedy
 from engine import filenames
 from engine.figures import curves as plots
 from engine.history import History, Point
@@ -103,11 +104,11 @@ class Records:
 
     @contextlib.contextmanager
     def _warning_of(self, content: str) -> Iterator[None]:
-        """A context in which a full disk is only a warning: the run matters more than its records."""
+        """A context in which a full disk, or on Windows a file in use, is only a warning: the run matters more than its records."""
         try:
             yield
         except OSError as error:
-            self.warn(f"{content} cannot be written ({error}): free some space; the next write includes all of it")
+            self.warn(f"{content} cannot be written ({error}): {remedy(error)}; the next write includes all of it")
 
 
 class NoRecords:

@@ -68,7 +68,7 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
                 output.put_old_run_aside()
             provenance = output.describe(config, device, parts.dataset, parts.origin)
             warnings += parts.dataset.notes
-            records = stack.enter_context(Records(output.folder, about["config"], provenance, position))
+            records = stack.enter_context(output.records(about["config"], provenance, position))
         for note in (*_introduction(config, device, parts), *notes):
             records.info(note)
         records.mention_cut()

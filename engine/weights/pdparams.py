@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from common.windows import remedy
 from data import safe_pickle
 from engine import filenames
 from engine.errors import UserError
@@ -34,7 +35,7 @@ def save(states: Mapping[Path, Any]) -> None:
     except OSError as error:
         names = " and ".join(map(str, states))
         raise CheckpointError(
-            f"{names} cannot be written ({error}): free some space; older files are whole", place=next(iter(states))
+            f"{names} cannot be written ({error}): {remedy(error)}; older files are whole", place=next(iter(states))
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from common.windows import remedy
 from engine.system import atomic
 from engine.weights.pdparams import CheckpointError, listed
 
@@ -58,7 +59,7 @@ def write(arrays: dict[str, np.ndarray], file: Path) -> None:
         atomic.replace({file: lambda path: path.write_bytes(stream.getbuffer())})
     except OSError as error:
         raise CheckpointError(
-            f"{file} cannot be written ({error}): free some space, or choose another file", place=file
+            f"{file} cannot be written ({error}): {remedy(error)}, or choose another file", place=file
         ) from error
 
 

@@ -60,6 +60,6 @@ def test_plain_words_stay_as_they_are(windows):
 
 def test_setting_up_needs_no_make_on_windows(windows):
     line = shell.set_up("C:\\my projects\\x")
-    assert 'cd "C:\\my projects\\x"' in line
+    assert 'pushd "C:\\my projects\\x"' in line
     assert "make" not in line
     assert "&&" not in line  # unknown to PowerShell 5

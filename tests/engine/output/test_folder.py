@@ -1,7 +1,10 @@
+from unittest import mock
+
 import pytest
 
 from engine import filenames
 from engine.errors import UserError
+from engine.history import Point
 from engine.output import folder as folders
 from engine.output.folder import Output
 from tests.support.errors import refuses
@@ -45,3 +48,21 @@ def test_a_run_of_which_a_program_has_a_file_open_stays_whole(run, monkeypatch):
     monkeypatch.undo()
     Output(run).put_old_run_aside()
     assert content(run / filenames.REPLACED) == before
+
+
+def test_records_in_use_are_refused_before_a_run_begins(tmp_path, monkeypatch):
+    """On Windows a history that is open in a spreadsheet cannot be replaced."""
+    monkeypatch.setattr("engine.system.atomic.move", mock.Mock(side_effect=PermissionError(13, "in use")))
+    monkeypatch.setattr(folders, "WINDOWS", True)
+    with refuses(UserError, key="output_dir", place=tmp_path) as caught:
+        Output(tmp_path).records({}, {})
+    assert "close the programs" in str(caught.value)
+
+
+@pytest.mark.parametrize(("there", "remedy"), [(True, "close"), (False, "free some space")])
+def test_what_to_do_about_a_record_that_cannot_be_written_depends_on_the_system(tmp_path, monkeypatch, there, remedy):
+    monkeypatch.setattr("common.windows.WINDOWS", there)
+    with Output(tmp_path).records({}, {}) as records:
+        monkeypatch.setattr(records._history, "append", mock.Mock(side_effect=PermissionError(13, "in use")))
+        records.point(Point(step=1, epoch=1, split="val", lr=0.0, loss=0.0, top1=0.0, ips=0.0))
+    assert remedy in (tmp_path / filenames.LOG).read_text(encoding="utf-8")
