@@ -104,7 +104,7 @@ class Records:
 
     @contextlib.contextmanager
     def _warning_of(self, content: str) -> Iterator[None]:
-        """A context in which a full disk, or on Windows a file in use, is only a warning: the run matters more than its records."""
+        """A context in which a disk that refuses is only a warning: the run matters more than its records."""
         try:
             yield
         except OSError as error:
