@@ -36,7 +36,7 @@ test: $(VENV)/.ready-test  ## set up, check style and types, run the fast tests
 	$(RUN) -m pytest -q
 
 test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert  ## run the slow tests, but for exports
-	$(RUN) -m pytest -q -m slow -n 0 --ignore tests/engine/inference/test_export.py  # some take a machine for themselves
+	$(RUN) -m pytest -q -m slow --ignore tests/engine/inference/test_export.py
 
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
 	$(RUN) -m pytest -q -m slow --dist load tests/engine/inference/test_export.py

@@ -33,7 +33,7 @@ from engine.output.dashboard import BEST, SCALARS
 from engine.training import trainer
 from engine.training.clock import FirstSteps
 from engine.weights import pdparams
-from models import build_model
+from models import VARIANTS, build_model
 from tests.support import archives
 from tests.support.device import DEVICE
 from tests.support.drawing import blank_figures
@@ -387,6 +387,9 @@ def official(file):
     ],
 )
 def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
+    """With one encoder a stage, which is built and trained as many are."""
+    for name, variant in VARIANTS.items():
+        monkeypatch.setitem(VARIANTS, name, {**variant, "depth": (1,) * len(variant["depth"])})
     wanted, overrides = load_config(config), ["data.batch_size=2", "train.epochs=1"]
     train_pictures = 2 * wanted.train.accumulate
     if wanted.data.name == "folder":  # which has no classes but those of its pictures
