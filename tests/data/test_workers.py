@@ -375,6 +375,7 @@ def another_process(run, *arguments):
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=run, args=(theirs, *arguments))
+    gc.collect()  # a fork would collect what earlier tests left, and wait for threads of Paddle that it lacks
     process.start()
     theirs.close()
     try:
