@@ -58,7 +58,7 @@ def allow_tf32(products: bool, convolutions: bool) -> None:
 
 
 def gpu_kernels() -> set[tuple[str, str]]:
-    """Return all kernels for GPUs that this Paddle was built with: operator, type; {} for a CPU build."""
+    """Return all kernels for GPUs that this Paddle was built with: operator, type; none for a CPU build."""
     registered = paddle.base.core._get_registered_phi_kernels("all")
     fields = ((name, *kernel.strip("()").split(", ")) for name, kernels in registered.items() for kernel in kernels)
     return {(name, dtype) for name, backend, _, dtype in fields if backend in ("GPU", "GPUDNN", "KPS")}

@@ -29,7 +29,7 @@ def in_short(error: BaseException, where: bool = False) -> str:
     Args:
         where: with the exception's class, and the file and line that raised it, for errors that nobody expects.
     """
-    text = " ".join(str(error).rpartition("Error Message Summary:")[2].strip("-\n ").split())
+    text = " ".join(str(error).rpartition("Error Message Summary:")[2].strip("-\n ").split()) or type(error).__name__
     if not where:
         return text
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,6 +1,6 @@
 """Two processes, one for each GPU, train as one process with twice the batch."""
 
-from engine.check import children, made
+from engine.check import made, short_runs
 from engine.check.check import Context, Result, worst_of
 
 STEPS = 6
@@ -23,7 +23,7 @@ def check(context: Context, launcher: tuple[str, ...] = TWO_GPUS) -> Result:
         if launch and context.device != "cpu":
             settings.append("device=gpu")  # the launcher chooses which
         arguments = [context.folder / name, *(part for text in settings for part in ("-o", text))]
-        losses[name] = children.result(children.start(*arguments, launcher=launch))
+        losses[name] = short_runs.result(short_runs.start(*arguments, launcher=launch))
     keys = "train_loss", "val_loss"
     apart = {key: abs(losses["two"][key] / losses["one"][key] - 1) for key in keys}
     figure = ", ".join(f"{key} {losses['one'][key]:.5f} and {losses['two'][key]:.5f}" for key in keys)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine import filenames
-from engine.check import children, made
+from engine.check import made, short_runs
 from engine.check.check import Context, Result
 from engine.check.precision import required
 from engine.weights import pdparams
@@ -26,14 +26,14 @@ def check(context: Context, overrides: Sequence[str], level: str = "O0", dtype: 
     settings = context.overrides(train__deterministic=True, train__save_every_steps=EVERY, **changes)
     settings = [part for text in [*settings, *overrides] for part in ("-o", text)]
     whole, killed = context.folder / "whole", context.folder / "killed"
-    running = children.start(whole, *settings)  # beside the other one, which saves its time
-    status, lines = children.end(children.start(killed, "--die-after", DIES_AFTER, *settings))
-    expected = children.result(running)
+    running = short_runs.start(whole, *settings)  # beside the other one, which saves its time
+    status, lines = short_runs.end(short_runs.start(killed, "--die-after", DIES_AFTER, *settings))
+    expected = short_runs.result(running)
     if status == 0 or (killed / filenames.model(filenames.FINAL)).exists():
-        raise children.ChildError(f"the run that should be killed ended with status {status}: {lines[-1:]}")
-    again = children.result(children.start(killed, "--resume", *settings))
+        raise short_runs.ChildError(f"the run that should be killed ended with status {status}: {lines[-1:]}")
+    again = short_runs.result(short_runs.start(killed, "--resume", *settings))
     if again["began"] != EVERY:
-        raise children.ChildError(f"the resumed run began at step {again['began']}, not at the checkpoint of {EVERY}")
+        raise short_runs.ChildError(f"the resumed run began at step {again['began']}, not at the checkpoint of {EVERY}")
     names = filenames.model(filenames.FINAL), filenames.optimizer(filenames.FINAL)
     pairs = [[pdparams.load(folder / name) for folder in (whole, killed)] for name in names]
     different = [key for a, b in pairs for key in {*a, *b} if not _same(a.get(key), b.get(key))]

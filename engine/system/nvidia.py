@@ -7,7 +7,7 @@ import sys
 import paddle
 
 from common.shell import command
-from engine.errors import UserError
+from engine.errors import UserError, in_short
 from engine.system import processes
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -74,12 +74,6 @@ def join(device: str) -> None:
         processes.join()
     except (RuntimeError, OSError) as error:
         raise _refusal(device, f"the processes cannot join: {in_short(error)}", LIBRARIES) from error
-
-
-def in_short(error: Exception) -> str:
-    """Return the line of one of Paddle's errors that says what went wrong; a C++ traceback may be before it."""
-    text = str(error).partition("Error Message Summary:")[2] or str(error)
-    return next((line.strip() for line in text.splitlines() if line.strip(" -")), type(error).__name__)
 
 
 def _refusal(device: str, why: str, cure: str) -> UserError:

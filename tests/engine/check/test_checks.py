@@ -12,7 +12,6 @@ import data
 from data import augment
 from engine import filenames
 from engine.check import (
-    children,
     export,
     golden,
     learning,
@@ -23,6 +22,7 @@ from engine.check import (
     processes,
     recompute,
     resume,
+    short_runs,
     speed,
 )
 from engine.check.check import Context, Sizes
@@ -154,9 +154,9 @@ def runs(**changes):
             loss = ways["loss"] if resumed else 2.0
             return {"began": ways["began"] if resumed else 0, "train_loss": 2.0, "val_loss": loss}
 
-        patch.setattr(children, "start", lambda folder, *arguments: (folder, arguments))
-        patch.setattr(children, "end", lambda _: (ways["status"], ["a line"]))
-        patch.setattr(children, "result", lambda started: end(started[0], "--resume" in started[1]))
+        patch.setattr(short_runs, "start", lambda folder, *arguments: (folder, arguments))
+        patch.setattr(short_runs, "end", lambda _: (ways["status"], ["a line"]))
+        patch.setattr(short_runs, "result", lambda started: end(started[0], "--resume" in started[1]))
 
     return break_it
 
@@ -164,8 +164,8 @@ def runs(**changes):
 def of_two_processes(**losses):
     def break_it(patch):
         right = {"train_loss": 2.0, "val_loss": 1.0}
-        patch.setattr(children, "start", lambda *_, launcher: launcher)
-        patch.setattr(children, "result", lambda launcher: {**right, **losses} if launcher else right)
+        patch.setattr(short_runs, "start", lambda *_, launcher: launcher)
+        patch.setattr(short_runs, "result", lambda launcher: {**right, **losses} if launcher else right)
 
     return break_it
 
@@ -371,7 +371,7 @@ def test_a_measurement_is_made_once_with_the_settings_that_are_meant(monkeypatch
 
 @pytest.mark.slow
 def test_a_resume_that_loses_the_optimizer_is_found(monkeypatch):
-    monkeypatch.setattr(children, "SCRIPT", ROOT / "tests" / "support" / "forgetful_run.py")
+    monkeypatch.setattr(short_runs, "SCRIPT", ROOT / "tests" / "support" / "forgetful_run.py")
     row = made(monkeypatch, "resume-adamw")
     assert (row["result"], row["worst"] is None) == (FAILED, False), row["note"]
     assert row["worst"] > 100
