@@ -4,6 +4,7 @@ import sys
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 
 import data
@@ -163,3 +164,12 @@ def test_a_download_does_not_touch_a_file_in_the_way(name, tmp_path, monkeypatch
     assert exit.value.code == 2
     one_line_about(capsys.readouterr().err, tmp_path / "a.tar.gz")
     assert (tmp_path / "a.tar.gz").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="about a CPU build")
+def test_kernels_for_a_gpu_are_not_looked_for_in_a_cpu_build(monkeypatch, capsys):
+    monkeypatch.setenv("GLOG_v", "6")  # or the script would start itself again, with it
+    with pytest.raises(SystemExit) as exit:
+        tool(monkeypatch, "gpu_kernels.py")
+    assert exit.value.code == 2
+    one_line_about(capsys.readouterr().err, "CPU build", "make gpu-kernels")
