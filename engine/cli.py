@@ -14,7 +14,7 @@ from engine.system.paths import expand_user
 
 from .errors import Stopped, UserError
 
-PATHS = ("FILE", "FILE.py", "DIR", "IN", "OUT", "OUTPUT", "PICTURE")  # metavars of arguments that are paths
+PATHS = ("FILE", "FILE.py", "DIR", "IN", "OUT", "OUTPUT", "PICTURE", "PYTHON")  # metavars of arguments that are paths
 PROJECT = Path(__file__).resolve().parents[1]
 OWN = ("common", "data", "engine", "models", "tools")
 

@@ -13,6 +13,9 @@ exist.
 --against FILE.py times another implementation in turns with this one. FILE.py defines build(variant, num_classes) -> a
 paddle.nn.Layer and may define loss(logits, labels). It is trained with plain Adam. A ratio above 1 means that this
 project is faster. --amp affects this project's steps only.
+
+--against-python PYTHON runs FILE.py in another Python, which needs torch and nothing else: build then returns a
+torch.nn.Module. tools/peers/official.py is such a file, for the official implementation.
 """
 
 import argparse
@@ -40,6 +43,7 @@ def main() -> None:
         parts=parts,
         steps=arguments.steps,
         against=arguments.against,
+        against_python=arguments.against_python,
         settings=arguments.settings,
         environ=user_environ(),
         say=lambda line: print(line, flush=True),
@@ -63,12 +67,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="turns of each part (default: %(default)s)")
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}, separated by commas")
     parser.add_argument("--against", type=Path, metavar="FILE.py", help="another implementation of the model")
+    parser.add_argument("--against-python", metavar="PYTHON", help="a Python with torch, which runs FILE.py")
     parser.add_argument(
         "--settings",
         choices=SETTINGS,
         default=SETTINGS[0],
         help="the settings of the other implementation: all of ours but Paddle's flags (same, the default), all of "
-        "ours (flags), only the number of threads (threads), none (stock)",
+        "ours (flags; not in torch), only the number of threads (threads), none (stock)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     return parser.parse_args()
@@ -109,6 +114,18 @@ def check(arguments: argparse.Namespace, parts: list[str]) -> None:
             f"--only {arguments.only}: --against compares {' and '.join(COMPARED)}: name one of them",
             key="--only",
             value=arguments.only,
+        )
+    if arguments.against_python and not arguments.against:
+        raise UserError(
+            f"--against-python {arguments.against_python}: it runs the file of --against: name one",
+            key="--against-python",
+            value=arguments.against_python,
+        )
+    if arguments.against_python and arguments.settings == "flags":
+        raise UserError(
+            "--settings flags: torch has none of Paddle's flags: choose same, threads or stock with --against-python",
+            key="--settings",
+            value="flags",
         )
     if "inference" in parts:
         check_installed(*FOR_ONNX)

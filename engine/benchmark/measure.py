@@ -2,13 +2,14 @@
 
 The measuring process asks the measured ones for one turn at a time. Two implementations take turns in the same
 minutes, so that other load on the machine affects both. Neither shares memory, threads or flags with the other, and
-a peak of memory belongs to one subject. `subjects` is the measured side.
+a peak of memory belongs to one subject. `subjects` is the measured side, `torch_subject` that of another Python.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import functools
+import os
 import statistics
 import tempfile
 import time
@@ -16,8 +17,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.words import counted
 from engine.benchmark.process import Process
 from engine.benchmark.subjects import RUNTIMES
+from engine.benchmark.torch_process import TorchProcess, check_torch
 
 Say = Callable[[str], None]  # takes a line for people
 Start = Callable[..., Process]  # takes overrides and keywords of Process
@@ -37,6 +40,7 @@ def measure(
     parts: Collection[str],
     steps: int,
     against: str | Path | None = None,
+    against_python: str | None = None,
     settings: str = "same",
     environ: Mapping[str, str] | None = None,
     say: Say = print,
@@ -47,14 +51,16 @@ def measure(
         parts: which of `PARTS`.
         steps: turns of each part after the warm-up.
         against: a Python file with `build(variant, num_classes)` and optionally `loss(logits, labels)`.
-        settings: one of `SETTINGS`, for `against`.
+        against_python: the Python that runs `against`, whose model is torch's; None: this one, and it is Paddle's.
+        settings: one of `SETTINGS`, for `against`; `flags` not in torch.
         environ: the user's environment variables, without those that this project or Paddle has added.
         say: takes each line for people as soon as it is known.
 
     Returns:
         {"date", "environment", "config", a key for each part, "against"}. A rate is {"images_per_second" (median),
         "min", "max"}. `save` has {"seconds" (median), "min", "max", "megabytes"}. `inference` has a rate for each of
-        `RUNTIMES`, with its "ratio" to that of eager.
+        `RUNTIMES`, with its "ratio" to that of eager. "against" has the "environment" of the other implementation with
+        the version of its library, and rates for `COMPARED` with the "ratio" of this project's to them.
 
     Raises:
         UserError: the config, the data, the device or the other implementation cannot be used.
@@ -65,17 +71,24 @@ def measure(
     batch = config.data.batch_size
     report: dict[str, Any] = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
     start = functools.partial(Process, str(config_file), environ=environ)
+    other: Callable[[], Process] | None = None
+    if against and against_python:
+        environ = os.environ if environ is None else environ
+        check_torch(against_python, environ)
+        other = functools.partial(TorchProcess, config, str(against), against_python, settings, environ)
+    elif against:
+        other = functools.partial(start, overrides, file=str(against), settings=settings)
     with start(overrides) as ours:
         report["environment"] = ours.ask("start")
         report["config"] = flatten(config)
         _say_environment(report, steps, say)
         if set(parts) & set(COMPARED):
-            other = start(overrides, file=str(against), settings=settings) if against else None
-            with other or contextlib.nullcontext():
-                if other:
-                    report["against"] = {"file": str(against), "settings": settings}
-                    other.ask("start", device=report["environment"]["device_name"])
-                _compare(report, ours, other, parts, steps, say)
+            with other() if other else contextlib.nullcontext() as theirs:
+                if theirs:
+                    found = theirs.ask("start", device=report["environment"]["device_name"])
+                    report["against"] = {"file": str(against), "settings": settings, "environment": found}
+                    _say_other(report, say)
+                _compare(report, ours, theirs, parts, steps, say)
         if "save" in parts:
             report["save"] = _measure_save(ours, steps, say)
     if "pipelines" in parts:
@@ -112,6 +125,8 @@ def _compare(
     """Measure the forward pass and the training step, in turns if there are two implementations."""
     batch = report["config"]["data.batch_size"]
     for part in (part for part in COMPARED if part in parts):
+        if other:
+            say(f"{part}: both warm up, which takes minutes where a model is compiled")
         entry, *others = _take_turns([ours, other] if other else [ours], part, steps, batch)
         report[part] = entry
         _say_rate(part, entry, say)
@@ -120,18 +135,23 @@ def _compare(
             entry["ratio"] = report[part]["images_per_second"] / entry["images_per_second"]
             report["against"][part] = entry
             _say_rate(f"  {Path(report['against']['file']).name}", entry, say)
-            settings = report["against"]["settings"]
-            say(f"  ratio          {entry['ratio']:10.2f} times its images/s (settings: {settings})")
+            say(f"  ratio          {entry['ratio']:10.2f} times its images/s")
 
 
 def _take_turns(subjects: Sequence[Process], part: str, steps: int, batch: int) -> list[Entry]:
     """Warm all subjects up, let them take turns, and return an entry of the report for each."""
+    warm_up = []
     for subject in subjects:
+        begin = time.perf_counter()
         subject.ask("begin", part=part)
+        warm_up.append(time.perf_counter() - begin)
     entries = []
-    for subject, its_seconds in zip(subjects, _turns(subjects, steps), strict=True):
+    for subject, its_warm_up, its_seconds in zip(subjects, warm_up, _turns(subjects, steps), strict=True):
+        entry = {**_rate(batch, its_seconds), "warm_up_seconds": its_warm_up}
         memory = subject.ask("peak_memory")  # before the profiler, which needs memory too
-        entries.append({**_rate(batch, its_seconds), "peak_memory_mb": memory, **subject.ask("count")})
+        if memory is not None:
+            entry["peak_memory_mb"] = memory
+        entries.append({**entry, **subject.ask("count")})
     return entries
 
 
@@ -213,10 +233,19 @@ def _say_environment(report: dict[str, Any], steps: int, say: Say) -> None:
     )
 
 
+def _say_other(report: dict[str, Any], say: Say) -> None:
+    against, found = report["against"], report["against"]["environment"]
+    library = f"torch {found['torch']}" if "torch" in found else f"Paddle {found['paddle']}"
+    threads = f", {counted(found['threads'], 'thread')}" if "threads" in found else ""
+    say(f"Against {against['file']}: {library}, Python {found['python']}{threads}, settings: {against['settings']}")
+
+
 def _say_rate(name: str, entry: Entry, say: Say) -> None:
     line = f"{name:16} {entry['images_per_second']:10.2f} images/s ({entry['min']:.2f} to {entry['max']:.2f})"
     if "waiting_for_data" in entry:
         line += f", {entry['waiting_for_data']:.1%} of the time waiting for data"
+    if "warm_up_seconds" in entry:
+        line += f", warm-up {entry['warm_up_seconds']:.0f} s"
     if "peak_memory_mb" in entry:
         line += f", peak memory {entry['peak_memory_mb']:.0f} MB"
     for key in (key for key in entry if key.endswith("_per_step")):

@@ -30,13 +30,17 @@ class Process:
         settings: str = "ours",
         environ: Mapping[str, str] | None = None,
     ):
-        self.file = file
-        self.name = f"--against {file}" if file else "the measured process"
         variables = dict(os.environ if environ is None else environ)
-        self.spec: dict[str, Any] = {"config": config_file, "overrides": overrides, "file": file, "settings": settings}
-        self.spec["environ"] = sorted(variables)
+        spec = {"config": config_file, "overrides": overrides, "file": file, "settings": settings}
+        spec["environ"] = sorted(variables)
         variables["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [variables.get("PYTHONPATH")])])
-        self.process = children.start([sys.executable, "-m", "engine.benchmark.subjects"], variables)
+        self._start([sys.executable, "-m", "engine.benchmark.subjects"], variables, spec, file)
+
+    def _start(self, command: list[str], environ: Mapping[str, str], spec: Mapping[str, Any], file: str | None) -> None:
+        """Start the process; `spec` is what it is asked to `start` with."""
+        self.spec, self.file = spec, file
+        self.name = f"--against {file}" if file else "the measured process"
+        self.process = children.start(command, environ)
         assert self.process.stdin
         assert self.process.stdout
         self.requests, self.answers = self.process.stdin, self.process.stdout

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 WARM_UP = 2  # turns: the first one allocates memory and selects kernels
 STEPS_ON_A_GPU = 10  # per turn: waiting after each step would empty the GPU's queue, which training does not do
 BATCHES = 8  # per turn of a pipeline: loaders prefetch a few batches, so single ones would come in bursts
+ADAM = {"learning_rate": 1e-4, "weight_decay": 1e-5}  # of another implementation: the notebook's, with L2
 RUNTIMES = ("eager", "paddle", "onnx")  # this project's code, and the runtimes of its exports
 
 
@@ -360,10 +361,16 @@ class Theirs(Subject):
         if not callable(found.get("build")):
             raise UserError("the file has no function build(variant, num_classes): define one", key="build", place=file)
         self.model = found["build"](short_name(config.model.name), config.model.num_classes)
+        if not isinstance(self.model, paddle.nn.Layer):
+            kind = type(self.model).__name__
+            raise UserError(
+                f"build returns a {kind}, expected a paddle.nn.Layer (a torch.nn.Module needs --against-python)",
+                key="build",
+                value=kind,
+                place=file,
+            )
         self.criterion = found.get("loss") or self._our_loss()
-        self.optimizer = paddle.optimizer.Adam(
-            parameters=self.model.parameters(), learning_rate=1e-4, weight_decay=1e-5
-        )
+        self.optimizer = paddle.optimizer.Adam(parameters=self.model.parameters(), **ADAM)
 
     def _our_loss(self) -> Callable[["Tensor", "Tensor"], "Tensor"]:
         from engine.config import build

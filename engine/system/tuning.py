@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20))  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of mallopt
+
 _user_set_threads = False
 _user_environ: dict[str, str] = {}
 
@@ -52,7 +54,7 @@ def keep_freed_memory() -> None:
     """Make malloc keep freed memory: new pages for every large tensor cost more than computing it."""
     try:
         libc = ctypes.CDLL(None)
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+        for option, value in MALLOC:
             libc.mallopt(option, value)
     except (OSError, AttributeError, TypeError):
         pass  # not glibc: only speed is lost

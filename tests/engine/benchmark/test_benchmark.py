@@ -147,7 +147,11 @@ def test_a_model_of_another_shape_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "key", "value"),
-    [("loss = None", "build", None), ("import os; os.kill(os.getpid(), 9)", "--against", -9)],
+    [
+        ("loss = None", "build", None),
+        ("def build(*_): return 3", "build", "int"),
+        ("import os; os.kill(os.getpid(), 9)", "--against", -9),
+    ],
 )
 def test_a_failure_in_a_process_arrives_with_its_fields_and_ends_it(tmp_path, code, key, value):
     file = tmp_path / "other.py"
@@ -174,6 +178,9 @@ def test_a_failure_in_a_process_arrives_with_its_fields_and_ends_it(tmp_path, co
         (["--against", __file__, "--only", "save"], ["--only save", *measure.COMPARED]),
         (["--json", "missing/report.json"], ["--json missing/report.json"]),
         (["--settings", "none"], ["--settings", "none"]),
+        (["--against-python", "python"], ["--against-python python", "--against"]),
+        (["--against", __file__, "--against-python", "python", "--settings", "flags"], ["--settings flags", "threads"]),
+        (["--against", __file__, "--against-python", "missing/python"], ["--against-python missing/python", "torch"]),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(capsys, arguments, parts):
