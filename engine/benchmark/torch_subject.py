@@ -125,12 +125,14 @@ class _Bench:
         """Return the peak memory in MB: of tensors on a GPU, of the whole process on a CPU; None on Windows' CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated() / 1e6
-        try:
+        if sys.platform == "linux":
+            with open("/proc/self/status", encoding="utf-8") as stream:
+                return int(stream.read().partition("VmHWM:")[2].split()[0]) / 1e3  # kilobytes
+        if sys.platform == "darwin":
             import resource
-        except ImportError:
-            return None
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes, elsewhere kilobytes
+
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes
+        return None
 
     def count(self) -> dict[str, int]:
         """Return no counts: those of this project are Paddle's."""

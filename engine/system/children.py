@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -46,10 +47,15 @@ def was_killed(status: int) -> bool:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process has had so far, in MB."""
+    """Return the most memory that this process has had so far, in MB.
+
+    On Linux getrusage would count what the process that started this one has had: findings/peak_of_both.sh.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return psutil.Process().memory_info().peak_wset / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes, elsewhere kilobytes
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3  # kilobytes

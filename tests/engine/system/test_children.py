@@ -2,6 +2,7 @@ import os
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -37,3 +38,14 @@ def test_the_peak_of_memory_is_that_of_this_process(monkeypatch):
     in_bytes = children.peak_memory()
     monkeypatch.setattr(children.sys, "platform", "linux")
     assert children.peak_memory() / in_bytes == pytest.approx(1000, rel=0.1)  # it may grow meanwhile
+
+
+def test_the_peak_of_memory_is_not_that_of_the_process_that_started_this_one():
+    needed = psutil.Process().memory_info().rss / 1e6
+    held = np.ones(int((needed + 300) * 1e6 // 8))
+    code = "from engine.system import children; print(children.peak_memory())"
+    process = children.start([sys.executable, "-c", code], os.environ)
+    assert float(process.stdout.readline()) < held.nbytes / 1e6
+    children.end(process)
+    process.stdin.close()
+    process.stdout.close()
