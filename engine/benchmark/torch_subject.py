@@ -86,7 +86,9 @@ class _Bench:
         self.device = torch.device(device.replace("gpu", "cuda"))
         self.warm_up, self.steps_a_turn = warm_up, 1 if device == "cpu" else steps_on_a_gpu
 
-        sys.path[0] = os.path.dirname(os.path.abspath(file))  # as if the file itself had been started
+        here = os.path.dirname(os.path.abspath(__file__))
+        # As if the file itself had been started: Python has put the folder of this script there.
+        sys.path[:] = [os.path.dirname(os.path.abspath(file)), *(path for path in sys.path if path != here)]
         found = runpy.run_path(file)
         if not callable(found.get("build")):
             raise Refused("the file has no function build(variant, num_classes): define one")
