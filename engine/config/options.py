@@ -15,7 +15,7 @@ from engine.system.precision import DTYPES, LEVELS
 from models import VARIANTS
 from models.windows import PADDING_MASKS
 
-OPTIMIZERS = ("Adam", "AdamW")
+OPTIMIZERS = ("Adam", "AdamW", "Muon")
 
 
 def option(
@@ -135,7 +135,8 @@ class LossConfig:
 @dataclass(kw_only=True)
 class OptimizerConfig:
     name: str = option(
-        "`Adam`, or `AdamW`: decoupled weight decay, which does not apply to norms, biases and `rel_pos`",
+        "`Adam`; `AdamW`: decoupled weight decay, which does not apply to norms, biases and `rel_pos`; `Muon`: the "
+        "same, but for the matrices of linear layers and dense convolutions inside the model orthogonalized momentum",
         "Adam",
         choices=OPTIMIZERS,
     )
@@ -153,7 +154,7 @@ class OptimizerConfig:
         high=1,
     )
     weight_decay: float = option(
-        "Adam: L2 term added to the gradient (Paddle's `weight_decay`); AdamW: decoupled weight decay", low=0
+        "Adam: L2 term added to the gradient (Paddle's `weight_decay`); AdamW and Muon: decoupled weight decay", low=0
     )
     clip_norm: float = option("clip gradients to this norm over all parameters; 0: no clipping", 0.0, low=0)
 

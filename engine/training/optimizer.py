@@ -1,4 +1,4 @@
-"""The recipe's Adam, AdamW as an alternative, and options of both: layer decay and gradient clipping."""
+"""The recipe's Adam, AdamW and Muon as alternatives, and options of all: layer decay and gradient clipping."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,10 @@ from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
 from common import paddle_private
+from engine.system import processes
+from engine.weights.pdparams import MOMENTUM
 from models import RegionViT, cpu
+from models.layers import DepthwiseConv2D
 
 Rate: TypeAlias = float | LRScheduler
 Pair = tuple[Tensor, Tensor]  # a parameter and its gradient
@@ -30,15 +33,16 @@ def build_optimizer(
     """Return the optimizer of a model.
 
     Args:
-        name: `Adam`: `weight_decay` is L2; `AdamW`: it is decoupled, and spares norms, biases and `rel_pos`.
+        name: `Adam`: `weight_decay` is L2; `AdamW`: it is decoupled, and spares norms, biases and `rel_pos`; `Muon`:
+            likewise.
         layer_decay: see `decay_layer_rates`; 1 keeps one rate for all layers, and works for any model.
         clip_norm: the largest norm of all gradients together; 0: no clipping.
     """
     if layer_decay != 1:
         decay_layer_rates(model, layer_decay)
     clip = ClipGradByGlobalNorm(clip_norm) if clip_norm else None
-    if name == "AdamW":
-        return AdamW(schedule, model, weight_decay, clip)
+    if name in ("AdamW", "Muon"):
+        return {"AdamW": AdamW, "Muon": Muon}[name](schedule, model, weight_decay, clip)
     return Adam(schedule, model.parameters(), l2=weight_decay, clip=clip)
 
 
@@ -232,9 +236,101 @@ class AdamW(_InRows, paddle.optimizer.AdamW):
         return parameter.name in self.decayed
 
 
+class Muon(AdamW):
+    """Orthogonalized momentum for the matrices inside a model; AdamW for its head and all other parameters.
+
+    An update is the momentum with singular values near 1 in place of its own, times 0.2 sqrt(longer side): so it is
+    about as long as AdamW's, and rates and decay suit both. Processes share the work: each orthogonalizes its part.
+
+    Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the factor: Liu et al.,
+    "Muon is Scalable for LLM Training", 2025, arXiv 2502.16982.
+    """
+
+    momentum = 0.95
+
+    def __init__(
+        self,
+        learning_rate: Rate,
+        model: nn.Layer,
+        weight_decay: float,
+        clip: nn.ClipGradByGlobalNorm | None = None,
+    ):
+        super().__init__(learning_rate, model, weight_decay, clip)
+        self.decay = weight_decay
+        self.inner = {weight.name for weight in inner_matrices(model)}
+        self.momenta: dict[str, Tensor] = {}  # by generated names
+
+    def append_regularization_ops(self, parameters_and_grads: list[Pair], regularization: None = None) -> list[Pair]:
+        """Update the matrices; return the pairs that are left to AdamW."""
+        # Sorted, so that each process gets its share of every shape.
+        inner = sorted((pair for pair in parameters_and_grads if pair[0].name in self.inner), key=_shape)
+        for (parameter, _), update in zip(inner, orthogonalized_together(self._advance(inner)), strict=True):
+            rate = self.get_lr() * parameter.optimize_attr["learning_rate"]
+            length = 0.2 * max(update.shape) ** 0.5
+            update = update.reshape(parameter.shape) * (rate * length)
+            paddle.assign(parameter * (1 - rate * self.decay) - update, parameter)
+        rest = [pair for pair in parameters_and_grads if pair[0].name not in self.inner]
+        return super().append_regularization_ops(rest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of each parameter: a momentum, or what AdamW keeps."""
+        return {**super().state_dict(), **{f"{name}_{MOMENTUM}": value for name, value in self.momenta.items()}}
+
+    def set_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, before the first step."""
+        momenta = {key: value for key, value in state_dict.items() if key.endswith(MOMENTUM)}
+        self.momenta = {key.removesuffix(f"_{MOMENTUM}"): paddle.to_tensor(value) for key, value in momenta.items()}
+        super().set_state_dict({key: value for key, value in state_dict.items() if key not in momenta})
+
+    def _advance(self, pairs: list[Pair]) -> list[Tensor]:
+        """Advance the momenta by gradients; return what Nesterov's step follows, as matrices."""
+        ahead = []
+        for parameter, gradient in pairs:
+            before = self.momenta.get(parameter.name, paddle.zeros_like(gradient))
+            self.momenta[parameter.name] = now = before.lerp(gradient, 1 - self.momentum)
+            ahead.append(now.lerp(gradient, 1 - self.momentum).flatten(1))
+        return ahead
+
+
 def decayed_weights(model: nn.Layer) -> list[Tensor]:
     """Return the parameters that AdamW decays: matrices of linear layers and kernels of convolutions."""
     return [layer.weight for layer in model.sublayers(include_self=True) if isinstance(layer, nn.Linear | nn.Conv2D)]
+
+
+def inner_matrices(model: nn.Layer) -> list[Tensor]:
+    """Return the parameters that Muon orthogonalizes: those that AdamW decays, but for the head and depth-wise kernels.
+
+    A kernel [out, in, k, k] is a matrix [out, in k k].
+    """
+    outer = [layer for name, layer in model.named_sublayers() if name == "head" or isinstance(layer, DepthwiseConv2D)]
+    names = {weight.name for layer in outer for weight in layer.parameters()}
+    return [weight for weight in decayed_weights(model) if weight.name not in names]
+
+
+def orthogonalized(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Return U V^T, roughly, for each matrix U S V^T: singular values between 0.7 and 1.2, by Newton-Schulz iterations.
+
+    Matrices of one shape that follow each other are computed together. Iterations and their coefficients: Jordan.
+    """
+    found = []
+    for (rows, columns), group in itertools.groupby(matrices, key=lambda matrix: tuple(matrix.shape)):
+        x = paddle.stack(list(group))
+        x = x.transpose([0, 2, 1]) if rows > columns else x
+        x = x / (x.square().sum(axis=[1, 2], keepdim=True).sqrt() + 1e-7)
+        for _ in range(5):
+            square = paddle.matmul(x, x, transpose_y=True)
+            x = 3.4445 * x + paddle.matmul(2.0315 * paddle.matmul(square, square) - 4.7750 * square, x)
+        found += (x.transpose([0, 2, 1]) if rows > columns else x).unbind()
+    return found
+
+
+def orthogonalized_together(matrices: list[Tensor]) -> list[Tensor]:
+    """Return what `orthogonalized` does, where each process computes its share of the matrices."""
+    if processes.size() == 1:
+        return orthogonalized(matrices)
+    parts, mine = [paddle.zeros_like(matrix) for matrix in matrices], slice(processes.rank(), None, processes.size())
+    parts[mine] = orthogonalized(matrices[mine])
+    return [part for _, part in _cut(processes.total(_flat(parts)), matrices)]
 
 
 def decay_layer_rates(model: RegionViT, decay: float) -> None:
@@ -279,6 +375,10 @@ def _grouped(parameters_and_grads: list[Pair], key: Callable[[Pair], Any]) -> li
     """Return the parameters and the gradients of each value of a key, in their order."""
     groups = itertools.groupby(sorted(parameters_and_grads, key=key), key)
     return [tuple(zip(*pairs, strict=True)) for _, pairs in groups]
+
+
+def _shape(parameter_and_gradient: Pair) -> list[int]:
+    return list(parameter_and_gradient[0].shape)
 
 
 def _precision(parameter_and_gradient: Pair) -> str:

@@ -65,7 +65,7 @@ def build_state(config: Config, model: RegionViT, precision: MixedPrecision, tot
     """Return the state of a run that has not begun, with a learning rate planned for `total_steps`.
 
     Raises:
-        UserError: the warm-up leaves no step for the rest, or a static graph cannot be combined with another option.
+        UserError: the warm-up leaves no step for the rest, or two options cannot be combined.
     """
     warmup_epochs, epochs = config.optimizer.warmup_epochs, config.train.epochs
     if warmup_epochs >= epochs:
@@ -85,6 +85,12 @@ def build_state(config: Config, model: RegionViT, precision: MixedPrecision, tot
             "train.to_static: true, with amp.level: O2: not tried on a GPU yet: use O1, or no to_static",
             key="train.to_static",
             value=True,
+        )
+    if config.optimizer.name == "Muon" and precision.level == "O2":
+        raise UserError(
+            "optimizer.name: Muon, with amp.level: O2: Muon's matrices stay in float32: use O1",
+            key="optimizer.name",
+            value="Muon",
         )
     warmup_steps = int(total_steps // epochs * warmup_epochs)  # unchanged when a run is extended
     schedule = build_schedule(config.optimizer.learning_rate, total_steps, warmup_steps)

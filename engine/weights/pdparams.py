@@ -17,6 +17,7 @@ from engine.system import atomic
 from models.names import first_name
 
 PADDLES_NAME_TABLE = "StructuredToParameterName@@"
+MOMENTUM = "momentum_0"  # Muon's state of a parameter, which has no other
 MASTER = "_fp32_master_0"  # Paddle's suffix for the float32 copies of 16-bit weights in the optimizer
 
 
@@ -86,8 +87,9 @@ def load_optimizer(optimizer: Any, model: nn.Layer, file: str | Path) -> dict:
         elif key != "LR_Scheduler":
             raise CheckpointError(f"{file} does not fit the model: unexpected {key}", key=key, place=file)
         loaded[key] = value
+    with_momentum = parameters_with.pop(MOMENTUM, set())
     for kind, parameters in parameters_with.items():
-        if missing := [key for key in names if key not in parameters]:
+        if missing := [key for key in names if key not in parameters | with_momentum]:
             raise CheckpointError(
                 f"{file} does not fit the model: no {kind} of {listed(missing)}", key=f"{missing[0]}.{kind}", place=file
             )

@@ -154,6 +154,11 @@ def test_a_static_model_at_o2_is_refused():
         build_state(load_config(MICRO, ["train.to_static=true"]), None, SimpleNamespace(level="O2"), total_steps=50)
 
 
+def test_muon_at_o2_is_refused():
+    with refuses(UserError, key="optimizer.name", value="Muon"):
+        build_state(load_config(MICRO, ["optimizer.name=Muon"]), None, SimpleNamespace(level="O2"), total_steps=50)
+
+
 def test_the_state_gets_the_configs_optimizer_and_a_warmup_in_steps(nano):
     values = ["name=AdamW", "weight_decay=0.3", "warmup_epochs=1.5", "layer_decay=0.8", "clip_norm=2"]
     config = load_config(MICRO, ["train.epochs=5", *(f"optimizer.{value}" for value in values)])

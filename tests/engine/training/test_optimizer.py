@@ -7,17 +7,23 @@ from paddle.base.layer_helper import LayerHelper
 
 from engine.benchmark.count import as_on_a_gpu
 from engine.config.options import OPTIMIZERS
+from engine.system import processes
 from engine.training.optimizer import (
     Adam,
     ClipGradByGlobalNorm,
     build_optimizer,
     decay_layer_rates,
     decayed_weights,
+    inner_matrices,
     layers_in_order,
+    orthogonalized,
+    orthogonalized_together,
 )
 from engine.training.step import gradient_norm
 from engine.weights import pdparams
+from engine.weights.pdparams import MOMENTUM
 from models import build_model, cpu
+from tests.support.errors import refuses
 from tests.support.reference import fill, free_model
 from tests.support.runs import NANO
 
@@ -64,6 +70,16 @@ def test_adam_with_l2_is_the_plain_adam_of_the_recipe():
     np.testing.assert_allclose(*weights, rtol=0, atol=1e-6)
 
 
+def nearly_orthogonal(matrix):
+    """Five Newton-Schulz iterations in the matrix's own precision; Jordan et al., "Muon"."""
+    if len(matrix) > len(matrix.T):
+        return nearly_orthogonal(matrix.T).T
+    x = matrix / (np.linalg.norm(matrix) + 1e-7)
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+    return x
+
+
 def five_steps(name, l2):
     """Weights after each of five steps of ours, and of the papers' formulas in float64; gradients of 1e-8 to 1."""
     random = np.random.RandomState(0)
@@ -80,8 +96,12 @@ def five_steps(name, l2):
             gradient = (random.standard_normal(parameter.shape) * 10.0 ** (2 * step - 10)).astype("float32")
             parameter.grad = paddle.to_tensor(gradient)
             gradient = gradient + l2 * exact[i] if name == "Adam" else gradient.astype("float64")
-            if name == "AdamW" and i == 0:  # decoupled, and spares the bias
+            if name != "Adam" and i == 0:  # decoupled, and spares the bias
                 exact[i] *= 1 - 0.01 * l2
+            if name == "Muon" and i == 0:
+                moments[0][0] = 0.95 * moments[0][0] + 0.05 * gradient
+                exact[0] -= 0.01 * 0.2 * np.sqrt(4) * nearly_orthogonal(0.95 * moments[0][0] + 0.05 * gradient)
+                continue
             first, second = moments[i] = [
                 0.9 * moments[i][0] + 0.1 * gradient,
                 0.999 * moments[i][1] + 0.001 * gradient**2,
@@ -96,7 +116,7 @@ def five_steps(name, l2):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_five_steps_are_the_papers_formula_on_every_paddle(name, l2):
-    """Kingma and Ba, "Adam", algorithm 1, with its defaults and its place of epsilon."""
+    """Kingma and Ba, "Adam", algorithm 1, with its defaults and its place of epsilon; for Muon's matrix its own."""
     for weights, exact in zip(*five_steps(name, l2), strict=True):
         np.testing.assert_allclose(weights, exact, rtol=0, atol=1e-6)
 
@@ -228,7 +248,7 @@ def test_rows_refuse_a_gradient_that_comes_late():
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", RECIPES)
 def test_float32_weights_and_moments_of_16_bit_parameters_come_back_from_rows(name):
     """A CPU has no update of 16-bit parameters, so Paddle only makes the state here."""
     model = paddle.nn.Sequential(paddle.nn.Linear(3, 2), paddle.nn.LayerNorm(2))
@@ -382,3 +402,47 @@ def test_gradients_of_different_precision_are_clipped_to_one_norm():
     for parameter, gradient in pairs:
         assert clipped[id(parameter)].dtype == gradient.dtype
         np.testing.assert_allclose(clipped[id(parameter)].numpy(), gradient.numpy() * 0.5 / norm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (20, 36), (36, 20)])
+def test_a_matrix_is_orthogonalized_by_singular_values_near_1_in_its_own_singular_directions(shape):
+    matrix = np.random.RandomState(0).standard_normal(shape).astype("float32")
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    (found,) = orthogonalized([paddle.to_tensor(matrix)])
+    turned = left.T @ found.numpy() @ right.T
+    seen = singular > singular[0] / 100  # five iterations raise smaller ones less
+    assert (np.abs(np.diag(turned)[seen] - 1) < 0.4).all()
+    np.testing.assert_allclose(turned - np.diag(np.diag(turned)), 0, atol=1e-4)
+
+
+def test_muon_orthogonalizes_what_adamw_decays_but_the_head_and_depthwise_kernels():
+    model = free_model(peg=True)
+    names = {parameter.name: key for key, parameter in model.named_parameters()}
+    others = {names[weight.name] for weight in decayed_weights(model)} - {names[w.name] for w in inner_matrices(model)}
+    depthwise = {key for key in names.values() if ".peg." in key or ".block.0.proj.2." in key}
+    assert others == {"head.weight"} | {key for key in depthwise if key.endswith("weight")}
+
+
+def test_processes_that_share_the_work_of_muon_get_what_one_gets(monkeypatch):
+    random = np.random.RandomState(0)
+    shapes = [(4, 6)] * 3 + [(6, 4)] * 2
+    matrices = [paddle.to_tensor(random.standard_normal(shape).astype("float32")) for shape in shapes]
+    alone, rows = orthogonalized_together(matrices), []
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    monkeypatch.setattr(processes, "total", lambda row: rows.append(row.numpy()) or row)
+    for rank in range(2):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        orthogonalized_together(matrices)
+    assert (np.count_nonzero(rows, axis=0) == 1).all()  # each number is computed by one process
+    monkeypatch.setattr(processes, "total", lambda row: paddle.to_tensor(sum(rows)))
+    for one, shared in zip(alone, orthogonalized_together(matrices), strict=True):
+        np.testing.assert_allclose(one.numpy(), shared.numpy(), rtol=0, atol=1e-6)
+
+
+def test_a_state_without_the_momentum_of_a_matrix_is_refused(tmp_path):
+    weights, state = after_steps(in_rows("Muon"), True)
+    (key, *_) = [key for key in state if key.endswith(MOMENTUM)]
+    del state[key]
+    pdparams.save({tmp_path / "state.pdopt": state})
+    with refuses(pdparams.CheckpointError, place=tmp_path / "state.pdopt"):
+        after_steps(in_rows("Muon"), True, saved=weights, file=tmp_path / "state.pdopt")

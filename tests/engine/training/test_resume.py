@@ -158,6 +158,7 @@ def case(name, pipeline, workers, step, *options, slow=False):
         case("recipe", "fast", 0, 5),
         case("recipe", "fast", 2, 11),
         case("steps", "fast", 0, 5, *STEPS),
+        case("muon", "fast", 0, 5, *STEPS, "optimizer.name=Muon"),
         case("ingredients", "host", 4, 7, *INGREDIENTS),
         case("averaged", "fast", 0, 3, *AVERAGED),
         case("everything", "host", 0, 1, *EVERYTHING),
