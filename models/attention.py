@@ -57,12 +57,20 @@ class Attention(nn.Layer):
         mask: bool [windows, N, N], False where a pair must not attend; S is B * windows then.
         queries: only this number of first positions attend: -> [S, queries, C].
         """
-        (N, C), heads = x.shape[1:], self.num_heads
-        qkv = self.qkv(x).reshape([-1, N, 3 * heads, C // heads]).transpose([0, 2, 1, 3])  # S, 3 heads, N, C/heads
+        qkv, Q = self.qkv(x), queries or x.shape[1]
+        if cpu.attends(qkv, self.num_heads) and not (self.training and self.attn_drop.p):
+            y = cpu.attend(qkv, bias, mask, self.num_heads, self.scale, Q)
+        else:
+            y = self._attend(qkv, bias, mask, Q)
+        return self.proj_drop(self.proj(y))
+
+    def _attend(self, qkv: Tensor, bias: Tensor | None, mask: Tensor | None, Q: int) -> Tensor:
+        """softmax(scale q k^T + bias) v: [S, N, 3 C] -> [S, Q, C]"""
+        (N, C), heads = (qkv.shape[1], qkv.shape[2] // 3), self.num_heads
+        qkv = qkv.reshape([-1, N, 3 * heads, C // heads]).transpose([0, 2, 1, 3])  # S, 3 heads, N, C/heads
         q, k, v = qkv.split(3, axis=1)
-        if queries is not None:
-            q = q[:, :, :queries]
-        Q = q.shape[2]
+        if Q < N:
+            q = q[:, :, :Q]
         logits = paddle.matmul(q * self.scale, k, transpose_y=True)  # S, heads, Q, N
         if bias is not None:
             row = bias if Q == N else bias.reshape([heads, N, N])[:, :Q].flatten()
@@ -70,8 +78,7 @@ class Attention(nn.Layer):
         if mask is not None:
             logits = self._masked(logits, mask[:, :Q])
         weights = self.attn_drop(F.softmax(logits, axis=-1))
-        x = paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, Q, C])
-        return self.proj_drop(self.proj(x))
+        return paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, Q, C])
 
     def _masked(self, logits: Tensor, mask: Tensor) -> Tensor:
         # The lowest finite value instead of -inf keeps a completely masked row finite.

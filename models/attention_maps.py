@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from . import cpu
 from .regionvit import RegionViT
 
 Size = tuple[int, int]
@@ -41,7 +42,8 @@ def attention_maps(model: RegionViT, pictures: Tensor) -> list[StageAttention]:
 
     The model runs in evaluation mode; afterwards it is in its previous state.
     """
-    with paddle.no_grad(), _evaluating(model), _recording(model) as (weights, shapes):
+    # In Paddle's own operations, because a faster attention has no weights to record.
+    with paddle.no_grad(), cpu.plain(), _evaluating(model), _recording(model) as (weights, shapes):
         # With `detection`, because the last encoder's LSA otherwise has only the regional tokens as queries.
         model.forward_features(pictures, detection=True)
     stages = zip(model.layers, weights, shapes, strict=True)

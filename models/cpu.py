@@ -1,8 +1,9 @@
 """Faster CPU versions of operations whose kernels in Paddle are slow on a CPU; results are equal up to rounding.
 
-The slow parts are broadcasting a row over many rows and, in the backward pass, summing many rows into one: Paddle does
-both element by element on one thread. A matrix product with ones does both at memory speed. On a GPU, in a static
-graph, in a precision other than float32 and inside `plain()`, Paddle's own operations run.
+Where there is a C compiler, they run the kernels of `native`. Elsewhere they are made of Paddle's operators: the slow
+parts are broadcasting a row over many rows and, in the backward pass, summing many rows into one, both of which Paddle
+does element by element on one thread, and a matrix product with ones at memory speed. On a GPU, in a static graph, in a
+precision other than float32 and inside `plain()`, Paddle's own operations run.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from common.division import divided
+
+from . import native
 
 _enabled = True
 
@@ -42,6 +45,31 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tenso
     if not applies(x):
         return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
     return _LayerNorm.apply(x, weight, bias, epsilon)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return x Phi(x), with the normal distribution's Phi: the exact GELU."""
+    return _Gelu.apply(x) if applies(x) and native.available() else F.gelu(x)
+
+
+def attends(qkv: Tensor, heads: int) -> bool:
+    """Return whether `attend` can compute with qkv [S, N, 3 C]."""
+    return applies(qkv) and native.attends(qkv.shape[-1] // 3 // heads)
+
+
+def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, heads: int, scale: float, queries: int) -> Tensor:
+    """Return softmax(scale q k^T + bias) v in each of S sequences of N positions: [S, queries, C].
+
+    The attention weights are never kept: the backward pass computes them again, from q and k, for few queries at a
+    time (as does Dao et al., "FlashAttention", 2022).
+
+    Args:
+        qkv: q, k and v of each position, head by head: [S, N, 3 C].
+        bias: of each pair (query, key), head by head: [heads * N * N].
+        mask: bool [windows, N, N], False where a pair must not attend; that of sequence s is number s modulo windows.
+        queries: only this number of first positions attend.
+    """
+    return _Attend.apply(qkv, bias, mask, heads, scale, queries)
 
 
 def add_row(x: Tensor, row: Tensor) -> Tensor:
@@ -82,17 +110,20 @@ def applies(x: Tensor) -> bool:
     return _enabled and paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
 
 
-def _note_wanted(ctx: Any, *inputs: Tensor) -> None:
+def note_wanted(ctx: Any, *inputs: Tensor) -> None:
+    """Note which inputs of a PyLayer need a gradient."""
     ctx.wanted = [not tensor.stop_gradient for tensor in inputs]
 
 
-def _wanted(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+def wanted(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients, None for each frozen tensor: Paddle refuses a gradient there."""
     return tuple(gradient if wanted else None for gradient, wanted in zip(gradients, ctx.wanted, strict=True))
 
 
-def _sum_rows(x: Tensor) -> Tensor:
+def sum_rows(x: Tensor) -> Tensor:
     """[rows, n] -> [n]"""
+    if not applies(x):
+        return x.sum(axis=0)
     return paddle.matmul(paddle.ones([1, x.shape[0]]), x).reshape([-1])
 
 
@@ -101,10 +132,12 @@ class _Linear(PyLayer):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        _note_wanted(ctx, x, weight, bias)
+        note_wanted(ctx, x, weight, bias)
         ctx.shape, (n, m) = x.shape, weight.shape
         x = x.reshape([-1, n])
-        if m > n:
+        if native.available():
+            y = native.add_row_(paddle.matmul(x, weight), bias)
+        elif m > n:
             x = paddle.concat([x, paddle.ones([x.shape[0], 1])], axis=1)
             y = paddle.matmul(x, paddle.concat([weight, bias.unsqueeze(0)]))
         else:
@@ -118,8 +151,8 @@ class _Linear(PyLayer):
         dx = paddle.matmul(dy, weight, transpose_y=True).reshape(ctx.shape)
         dweight = paddle.matmul(x, dy, transpose_x=True)
         if len(dweight) > len(weight):
-            return _wanted(ctx, dx, dweight[:-1], dweight[-1])
-        return _wanted(ctx, dx, dweight, _sum_rows(dy))
+            return wanted(ctx, dx, dweight[:-1], dweight[-1])
+        return wanted(ctx, dx, dweight, sum_rows(dy))
 
 
 class _LayerNorm(PyLayer):
@@ -127,34 +160,69 @@ class _LayerNorm(PyLayer):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-        _note_wanted(ctx, x, weight, bias)
+        note_wanted(ctx, x, weight, bias)
         ctx.epsilon = epsilon
         ctx.save_for_backward(x, weight)
+        if native.available():
+            return native.layer_norm(x, weight, bias, epsilon)
         return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
+        if native.available():
+            return wanted(ctx, *native.layer_norm_backward(x, weight, dy, ctx.epsilon))
         C, shape = x.shape[-1], x.shape
         x, dy = x.reshape([-1, C]), dy.reshape([-1, C])
         each = paddle.full([C, 1], 1 / C)
         normalised = F.layer_norm(x, C, epsilon=ctx.epsilon)
         variance = paddle.matmul(paddle.square(x - paddle.matmul(x, each)), each)
         dy_x = dy * normalised
-        dweight, dbias = _sum_rows(dy_x), _sum_rows(dy)
+        dweight, dbias = sum_rows(dy_x), sum_rows(dy)
         w = divided(weight.unsqueeze(1), C)
         mean, slope = paddle.matmul(dy, w), paddle.matmul(dy_x, w)
         dx = (dy * weight).subtract_(normalised.multiply_(slope)).subtract_(mean)
         dx = dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape)
-        return _wanted(ctx, dx, dweight, dbias)
+        return wanted(ctx, dx, dweight, dbias)
+
+
+class _Gelu(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return native.gelu(x)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensor()
+        return native.gelu_backward(x, dy)
+
+
+class _Attend(PyLayer):
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, bias: Tensor | None, mask: Tensor | None, heads: int, scale: float, queries: int
+    ) -> Tensor:
+        tensors = [qkv] if bias is None else [qkv, bias]
+        note_wanted(ctx, *tensors)
+        ctx.save_for_backward(*tensors)
+        ctx.settings = mask, heads, scale
+        return native.attend(qkv, bias, mask, heads, scale, queries)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        qkv, bias = (*ctx.saved_tensor(), None)[:2]
+        mask, heads, scale = ctx.settings
+        gradients = native.attend_backward(qkv, bias, mask, heads, scale, dy)
+        return wanted(ctx, *gradients[: len(ctx.wanted)])
 
 
 class _AddRow(PyLayer):
     @staticmethod
     def forward(ctx: Any, x: Tensor, row: Tensor) -> Tensor:
-        _note_wanted(ctx, x, row)
+        note_wanted(ctx, x, row)
         return x + row
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return _wanted(ctx, dy, _sum_rows(dy))
+        return wanted(ctx, dy, sum_rows(dy))

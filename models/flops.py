@@ -31,11 +31,12 @@ def count_multiply_adds(model: RegionViT, height: int, width: int) -> int:
         sequences, N, C = output.shape
         total += 2 * sequences * N * N * C  # q k^T and weights v
 
-    counters = {Conv2D: conv, DepthwiseConv2D: conv, Linear: linear, Attention: attention}
+    counters: dict[type[nn.Layer], Any] = {Conv2D: conv, DepthwiseConv2D: conv, Linear: linear, Attention: attention}
     hooks = [
-        layer.register_forward_post_hook(counters[type(layer)])
+        layer.register_forward_post_hook(count)
         for layer in model.sublayers()
-        if type(layer) in counters
+        for kind, count in counters.items()
+        if isinstance(layer, kind)
     ]
     training = model.training
     model.eval()

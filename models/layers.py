@@ -1,12 +1,11 @@
 """The layers that RegionViT is made of, apart from attention."""
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from common.division import divided
 
-from . import cpu
+from . import cpu, lean
 from .precision import as_type, weights_of
 
 
@@ -86,18 +85,30 @@ class DepthwiseConv2D(nn.Conv2D):
         return as_type(y, x.dtype)
 
 
+class LinearOfGelu(Linear):
+    """A linear layer of the exact (erf) GELU of its input, with dropout between them: [..., in] -> [..., out]."""
+
+    def __init__(self, in_features: int, out_features: int, drop_rate: float = 0.0):
+        super().__init__(in_features, out_features)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.drop.p:
+            return super().forward(self.drop(cpu.gelu(x)))
+        return lean.linear_of_gelu(x, *weights_of(self, x.dtype))
+
+
 class Mlp(nn.Layer):
     """Two linear layers with an exact (erf) GELU between them: [..., C] -> [..., C]."""
 
     def __init__(self, dim: int, hidden_dim: int, drop_rate: float = 0.0):
         super().__init__()
         self.fc1 = Linear(dim, hidden_dim)
-        self.fc2 = Linear(hidden_dim, dim)
+        self.fc2 = LinearOfGelu(hidden_dim, dim, drop_rate)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.drop(F.gelu(self.fc1(x)))
-        return self.drop(self.fc2(x))
+        return self.drop(self.fc2(self.fc1(x)))
 
 
 class DropPath(nn.Layer):

@@ -53,13 +53,14 @@ def select_device(wanted: str) -> str:
 
 
 def describe_device(device: str) -> str:
-    """Return a readable name of the hardware behind `device`: "cpu (AMD EPYC, 2 threads)"."""
+    """Return a readable name of what computes on `device`: "cpu (AMD EPYC, 2 threads, kernels built by gcc)"."""
     import paddle
 
     from engine.system import nvidia  # imports paddle
+    from models import native
 
     if device == "cpu":
-        description = f"cpu ({cpu_name()}, {counted(cpu_threads(), 'thread')})"
+        description = f"cpu ({cpu_name()}, {counted(cpu_threads(), 'thread')}, {native.kernels().note})"
         if shutil.which("nvidia-smi") and not paddle.is_compiled_with_cuda():
             description += "; this machine has an NVIDIA driver, but this Paddle is a CPU build"
         if paddle.is_compiled_with_cuda() and not paddle.device.cuda.device_count():

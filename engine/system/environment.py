@@ -17,12 +17,16 @@ def libraries() -> dict[str, str]:
     import paddle
     import PIL
 
+    from models import native  # imports paddle
+
+    on_cpu = paddle.get_device() == "cpu"
     return {
         "paddle": paddle.__version__,
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
         "python": platform.python_version(),
+        **({"kernels": native.kernels().version} if on_cpu else {}),
     }
 
 

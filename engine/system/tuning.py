@@ -5,7 +5,8 @@ import logging
 import os
 import platform
 import subprocess
-from pathlib import Path
+
+from common.machine import cpu_info
 
 MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20))  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of mallopt
 
@@ -82,11 +83,3 @@ def cpu_name() -> str:
         return subprocess.run(asked, capture_output=True, check=True, encoding="utf-8").stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return platform.machine()
-
-
-def cpu_info() -> str:
-    """Return the text of /proc/cpuinfo, or "" if it does not exist."""
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 import pytest
 
 from engine.metrics.losses import LabelSmoothingCrossEntropy
-from models import VARIANTS, build_model, cpu
+from models import VARIANTS, build_model, cpu, lean, native
 from tests.support.reference import fill, free_model, narrow, unfilled
 
 pytestmark = pytest.mark.cpu
@@ -23,7 +23,19 @@ OPERATIONS = {
     ),
     "depthwise_conv2d, no bias": (lambda x, w: cpu.depthwise_conv2d(x, w, None, 1, 1), [2, 4, 5, 9], [4, 1, 3, 3]),
     "add_row": (cpu.add_row, [6, 40], [40]),
+    "gelu": (cpu.gelu, [3, 7, 11]),
+    "linear of gelu": (lean.linear_of_gelu, [2, 5, 24], [24, 8], [8]),
 }
+
+
+@pytest.fixture(params=["native", "paddle"])
+def kernels(request, monkeypatch):
+    """Both ways of a CPU: the kernels in C, and Paddle's operators where there is no compiler."""
+    if request.param == "paddle":
+        monkeypatch.setattr(native, "available", lambda: False)
+    elif not native.available():
+        pytest.skip(native.kernels().note)
+    return request.param
 
 
 def outputs_and_gradients(function, *inputs):
@@ -40,7 +52,7 @@ def assert_equal_to_rounding(ours, plain):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_equals_paddles_own(name):
+def test_an_operation_equals_paddles_own(name, kernels):
     function, *shapes = OPERATIONS[name]
     random = np.random.RandomState(0)
     inputs = [random.standard_normal(shape).astype("float32") for shape in shapes]
@@ -51,7 +63,7 @@ def test_an_operation_equals_paddles_own(name):
 
 
 @pytest.mark.parametrize("row", ["zeros", "constant", "far from zero", "tiny"])
-def test_layer_norm_of_hard_rows_equals_paddles_own(row):
+def test_layer_norm_of_hard_rows_equals_paddles_own(row, kernels):
     x = np.random.RandomState(1).standard_normal([4, 16]).astype("float32")
     x[1] = {"zeros": 0 * x[1], "constant": 0 * x[1] + 3, "far from zero": x[1] + 50, "tiny": 1e-4 * x[1]}[row]
     weight, bias = np.linspace(0.5, 1.5, 16, dtype="float32"), np.zeros(16, "float32")
@@ -61,7 +73,7 @@ def test_layer_norm_of_hard_rows_equals_paddles_own(row):
     assert_equal_to_rounding(ours, plain)
 
 
-def test_layer_norms_gradient_has_the_same_bits_on_every_paddle():
+def test_layer_norms_gradient_has_the_same_bits_on_every_paddle(kernels):
     """A row of equal numbers, of which one has a gradient: nothing is added up, so no order of adding matters."""
     weight = np.arange(1, 97, dtype="float32")  # C times the last one over C is exact: it shows 1 / sqrt(epsilon)
     x, w = (paddle.to_tensor(value, stop_gradient=False) for value in (np.full([96, 96], 3, "float32"), weight))
@@ -74,13 +86,15 @@ def test_layer_norms_gradient_has_the_same_bits_on_every_paddle():
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, monkeypatch):
+def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, kernels, monkeypatch):
     def watch(place, its_name):
         own = getattr(place, its_name)
         monkeypatch.setattr(place, its_name, lambda *inputs: calls.append(its_name) or own(*inputs))
 
     calls = []
-    for special in (cpu._Linear, cpu._LayerNorm, cpu._AddRow):
+    if (name, kernels) == ("gelu", "paddle"):
+        pytest.skip("GELU has no other way there")
+    for special in (cpu._Linear, cpu._LayerNorm, cpu._AddRow, cpu._Gelu):
         watch(special, "apply")
     watch(F, "unfold")
     function, *shapes = OPERATIONS[name]
@@ -95,7 +109,7 @@ def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, monke
 @pytest.mark.parametrize(
     ("name", "frozen"), [(name, i) for name, (_, *shapes) in OPERATIONS.items() for i in range(len(shapes))]
 )
-def test_a_frozen_input_gets_no_gradient_and_the_others_theirs(name, frozen):
+def test_a_frozen_input_gets_no_gradient_and_the_others_theirs(name, frozen, kernels):
     function, *shapes = OPERATIONS[name]
     random = np.random.RandomState(4)
     values = [random.standard_normal(shape).astype("float32") for shape in shapes]
@@ -129,7 +143,7 @@ def loss_and_gradients(model, pictures, labels):
 
 
 @pytest.mark.parametrize("variant", ["regionvit_tiny_224", "regionvit_micro_32"])
-def test_gradients_of_a_variant_equal_the_plain_formulations(variant):
+def test_gradients_of_a_variant_equal_the_plain_formulations(variant, kernels):
     check_gradients(narrow(variant))
 
 

@@ -1,0 +1,103 @@
+"""The kernels of `kernels.c` as functions of Paddle tensors: float32, on a CPU.
+
+They are optional: where `available()` is false, `models.cpu` computes the same with Paddle's operators.
+"""
+
+from ctypes import c_float, c_long, c_void_p
+from typing import Any
+
+import paddle
+from paddle import Tensor
+
+from .build import kernels
+
+
+def available() -> bool:
+    """Return whether the kernels can be used; the first call builds them."""
+    return kernels().library is not None
+
+
+def attends(head_dim: int) -> bool:
+    """Return whether `attend` can be used for heads of that many channels: it needs whole vectors of the CPU."""
+    return available() and head_dim % _kernel("lanes_of_this_cpu")() == 0
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return x Phi(x), with the normal distribution's Phi."""
+    y = paddle.empty_like(x)
+    _call("gelu", x, y, x.size)
+    return y
+
+
+def gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
+    """Return the gradient of x."""
+    dx = paddle.empty_like(x)
+    _call("gelu_backward", x, dy, dx, x.size)
+    return dx
+
+
+def add_row_(x: Tensor, row: Tensor) -> Tensor:
+    """Add row [n] to each of x [rows, n], in place."""
+    _call("add_row", x, row, *x.shape)
+    return x
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Normalize x [..., C] over its last axis, then scale by weight [C] and shift by bias [C] -> [..., C]."""
+    y, C = paddle.empty_like(x), x.shape[-1]
+    _call("layer_norm", x, weight, bias, y, x.size // C, C, epsilon)
+    return y
+
+
+def layer_norm_backward(x: Tensor, weight: Tensor, dy: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x [..., C], weight [C] and bias [C]."""
+    dx, dweight, dbias = (paddle.empty_like(each) for each in (x, weight, weight))
+    C = x.shape[-1]
+    _call("layer_norm_backward", x, weight, dy, dx, dweight, dbias, x.size // C, C, epsilon)
+    return dx, dweight, dbias
+
+
+def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, heads: int, scale: float, queries: int) -> Tensor:
+    """Attend: qkv [S, N, 3 C], bias [heads * N * N], mask [windows, N, N] -> [S, queries, C]; see `cpu.attend`."""
+    S, _, C3 = qkv.shape
+    y = paddle.empty([S, queries, C3 // 3])
+    _call("attend", qkv, bias, mask, y, *_sizes(qkv, mask, heads, queries), scale)
+    return y
+
+
+def attend_backward(
+    qkv: Tensor, bias: Tensor | None, mask: Tensor | None, heads: int, scale: float, dy: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of qkv and bias."""
+    dqkv, dbias = paddle.empty_like(qkv), None if bias is None else paddle.empty_like(bias)
+    _call("attend_backward", qkv, bias, mask, dy, dqkv, dbias, *_sizes(qkv, mask, heads, dy.shape[1]), scale)
+    return dqkv, dbias
+
+
+def _sizes(qkv: Tensor, mask: Tensor | None, heads: int, queries: int) -> tuple[int, ...]:
+    """Return S, windows, N, Q, heads and D as kernels.c calls them."""
+    S, N, C3 = qkv.shape
+    return S, 1 if mask is None else mask.shape[0], N, queries, heads, C3 // 3 // heads
+
+
+def _call(kernel: str, *arguments: Tensor | int | float | None) -> None:
+    """Call a kernel, with pointers for tensors.
+
+    Raises:
+        MemoryError: it found no memory to work in.
+    """
+    arguments = tuple(each.contiguous() if isinstance(each, Tensor) else each for each in arguments)
+    if not _kernel(kernel)(*map(_in_c, arguments)):
+        raise MemoryError(f"no memory left for {kernel}")
+
+
+def _kernel(name: str) -> Any:
+    return getattr(kernels().library, name)
+
+
+def _in_c(argument: Tensor | int | float | None) -> c_void_p | c_long | c_float:
+    if argument is None:
+        return c_void_p()
+    if isinstance(argument, Tensor):
+        return c_void_p(argument.data_ptr())
+    return c_long(argument) if isinstance(argument, int) else c_float(argument)

@@ -1,0 +1,133 @@
+"""The kernels in C equal Paddle's operators, in float64 where Paddle's own have float32's errors too."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from models import cpu, native
+from models.attention import Attention
+
+pytestmark = pytest.mark.cpu
+ROOT = Path(__file__).parents[2]
+# sequences, positions, heads, channels of a head, queries, windows with masks (0: no mask), bias
+SEQUENCES = {
+    "LSA, windows of 7": (6, 50, 2, 32, 50, 0, True),
+    "LSA, windows of 14": (2, 197, 3, 32, 197, 0, True),
+    "LSA, windows of 4": (5, 17, 6, 32, 17, 0, True),
+    "LSA of the last encoder": (4, 50, 4, 32, 1, 0, True),
+    "LSA with padding": (8, 50, 2, 32, 50, 4, True),
+    "RSA": (2, 64, 2, 32, 64, 0, False),
+    "RSA of one region": (3, 1, 2, 32, 1, 0, False),
+    "heads of 48 channels": (2, 18, 1, 48, 18, 0, True),
+    "few queries of many": (2, 33, 1, 16, 6, 0, True),
+}
+
+
+@pytest.fixture(autouse=True)
+def built():
+    if not native.available():
+        pytest.skip(native.kernels().note)
+
+
+def normal(seed, *shape):
+    return np.random.RandomState(seed).standard_normal(shape).astype("float32")
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_attention_and_its_gradients_equal_paddles(name):
+    S, N, heads, D, queries, windows, has_bias = SEQUENCES[name]
+    module = Attention(heads * D, heads, ws=2)
+    mask = paddle.to_tensor(np.random.RandomState(5).rand(windows, N, N) > 0.3) if windows else None
+    if windows:
+        mask[0, 0] = False  # a query that may attend to nothing
+    results = []
+    for function in (
+        lambda qkv, bias: cpu.attend(qkv, bias, mask, heads, module.scale, queries),
+        lambda qkv, bias: module._attend(qkv, bias, None if mask is None else mask, queries),
+    ):
+        qkv = paddle.to_tensor(2 * normal(1, S, N, 3 * heads * D), stop_gradient=False)
+        bias = paddle.to_tensor(normal(2, heads * N * N), stop_gradient=False) if has_bias else None
+        y = function(qkv, bias)
+        y.backward(paddle.to_tensor(normal(3, *y.shape)))
+        results.append([y.numpy(), qkv.grad.numpy(), *([bias.grad.numpy()] if has_bias else [])])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
+
+
+def test_attention_survives_logits_that_overflow_an_exponential_and_hands_on_nan():
+    qkv = 40 * normal(4, 2, 5, 96)
+    assert np.isfinite(cpu.attend(paddle.to_tensor(qkv), None, None, 1, 1.0, 5).numpy()).all()
+    qkv[0, 0, 0] = np.nan
+    y = cpu.attend(paddle.to_tensor(qkv), None, None, 1, 1.0, 5).numpy()
+    assert np.isnan(y[0, 0]).all()
+    assert np.isfinite(y[1]).all()
+
+
+def test_gelu_and_its_gradient_are_exact_to_float32():
+    x = np.concatenate([np.linspace(-15, 15, 3001), [-100, -1e30, 1e30, 0.0]]).astype("float32")
+    share = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in x.astype("float64")])
+    with np.errstate(under="ignore", over="ignore"):
+        density = np.exp(-(x.astype("float64") ** 2) / 2) / math.sqrt(2 * math.pi)
+    tensor = paddle.to_tensor(x, stop_gradient=False)
+    y = cpu.gelu(tensor)
+    y.sum().backward()
+    np.testing.assert_allclose(y.numpy(), x * share, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(tensor.grad.numpy(), share + x * density, rtol=1e-6, atol=3e-7)
+
+
+@pytest.mark.parametrize("kernel", [native.gelu, lambda x: native.layer_norm(x, *(paddle.ones([4]),) * 2, 1e-6)])
+def test_nan_is_handed_on(kernel):
+    y = kernel(paddle.to_tensor([[1.0, 2.0, 3.0, 4.0], [1.0, math.nan, 3.0, 4.0]])).numpy()
+    assert np.isfinite(y[0]).all()
+    assert np.isnan(y[1, 1])
+
+
+def notes_of(tmp_path, processes=1, **environ):
+    """Return what fresh processes, which start together, say of their kernels; their cache is in `tmp_path`."""
+    command = [sys.executable, "-c", "import models; print(models.native.kernels().note)"]
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **environ}
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, encoding="utf-8")
+        for _ in range(processes)
+    ]
+    notes = [process.communicate(timeout=300)[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0] * processes
+    return notes
+
+
+def test_processes_that_build_at_the_same_time_leave_one_library_which_later_ones_load(tmp_path):
+    assert all(note.startswith("kernels built by ") for note in notes_of(tmp_path, processes=2))
+    (file,) = (tmp_path / "regionvit").iterdir()
+    built = file.stat().st_mtime_ns
+    assert notes_of(tmp_path)[0].startswith("kernels built by ")
+    assert file.stat().st_mtime_ns == built
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({"REGIONVIT_KERNELS": "paddle"}, "REGIONVIT_KERNELS=paddle"),
+        ({"PATH": "", "CC": ""}, "no C compiler"),
+        ({"CC": "false"}, "false failed"),
+        ({"XDG_CACHE_HOME": __file__}, "cannot be written"),
+    ],
+    ids=["switched off", "no compiler", "a compiler that fails", "no cache"],
+)
+def test_where_they_cannot_be_built_paddles_run_and_the_reason_is_named(environ, reason, tmp_path):
+    (note,) = notes_of(tmp_path, **environ)
+    assert note.startswith("Paddle's kernels")
+    assert reason in note
+    assert "\n" not in note
+
+
+def test_a_damaged_library_is_built_again(tmp_path):
+    notes_of(tmp_path)
+    (file,) = (tmp_path / "regionvit").iterdir()
+    file.write_bytes(b"not a library")
+    assert notes_of(tmp_path)[0].startswith("kernels built by ")
