@@ -52,6 +52,18 @@ def gelu(x: Tensor) -> Tensor:
     return _Gelu.apply(x) if applies(x) and native.available() else F.gelu(x)
 
 
+def gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(x) again, and the gradient of x for that of GELU(x), dy."""
+    if applies(x) and native.available():
+        return native.gelu_backward(x, dy)
+    with paddle.enable_grad():
+        x = x.detach()
+        x.stop_gradient = False
+        y = F.gelu(x)
+    y.backward(dy)
+    return y.detach(), x.grad
+
+
 def attends(qkv: Tensor, heads: int) -> bool:
     """Return whether `attend` can compute with qkv [S, N, 3 C]."""
     return applies(qkv) and native.attends(qkv.shape[-1] // 3 // heads)
@@ -195,7 +207,7 @@ class _Gelu(PyLayer):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         (x,) = ctx.saved_tensor()
-        return native.gelu_backward(x, dy)
+        return native.gelu_backward(x, dy)[1]
 
 
 class _Attend(PyLayer):

@@ -28,12 +28,7 @@ class _LinearOfGelu(PyLayer):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensor()
-        with paddle.enable_grad():
-            x = x.detach()
-            x.stop_gradient = False
-            y = cpu.gelu(x)
-        rows = dy.reshape([-1, dy.shape[-1]])
-        y.backward(paddle.matmul(dy, weight, transpose_y=True))
-        dweight = paddle.matmul(y.detach().reshape([-1, y.shape[-1]]), rows, transpose_x=True)
-        return cpu.wanted(ctx, x.grad, dweight, cpu.sum_rows(rows))
+        (x, weight), rows = ctx.saved_tensor(), dy.reshape([-1, dy.shape[-1]])
+        y, dx = cpu.gelu_backward(x, paddle.matmul(dy, weight, transpose_y=True))
+        dweight = paddle.matmul(y.reshape([-1, y.shape[-1]]), rows, transpose_x=True)
+        return cpu.wanted(ctx, dx, dweight, cpu.sum_rows(rows))

@@ -29,11 +29,11 @@ def gelu(x: Tensor) -> Tensor:
     return y
 
 
-def gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
-    """Return the gradient of x."""
-    dx = paddle.empty_like(x)
-    _call("gelu_backward", x, dy, dx, x.size)
-    return dx
+def gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(x) again, and the gradient of x."""
+    y, dx = paddle.empty_like(x), paddle.empty_like(x)
+    _call("gelu_backward", x, dy, y, dx, x.size)
+    return y, dx
 
 
 def add_row_(x: Tensor, row: Tensor) -> Tensor:

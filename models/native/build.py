@@ -19,7 +19,7 @@ from common.machine import cpu_info
 SOURCE = Path(__file__).with_name("kernels.c")
 SWITCH = "REGIONVIT_KERNELS"  # environment variable: `paddle` builds and loads nothing
 # Not -ffast-math, which would lose NaN, and would let the order of adding differ from one compiler to the next.
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
 PATIENCE = 120  # seconds for the compiler
 
 

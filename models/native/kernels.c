@@ -26,11 +26,12 @@ long lanes_of_this_cpu(void) { return LANES; }
 
 #define LOAD(pointer) (*(const lanes *)(pointer))
 #define STORE(pointer, value) (*(lanes *)(pointer) = (value))
+#define IN_REGISTER(vector) __asm__("" : "+v"(vector)) /* or each use would load it again */
 
 /* e^x for x <= 0; 0 below -87, where float32 ends. The series is exact to rounding within half of ln 2. */
 static inline float exp_negative(float x) {
     float n = rintf(x * 1.44269504f);
-    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float r = fmaf(n, -1.42860677e-6f, fmaf(n, -0.693145752f, x)); /* x - n ln 2, which has two parts */
     float e = 1.98412698e-4f;
     e = e * r + 1.38888889e-3f;
     e = e * r + 8.33333333e-3f;
@@ -70,12 +71,13 @@ int gelu(const float *x, float *y, long n) {
     return 1;
 }
 
-/* dx = dy (share + x density) */
-int gelu_backward(const float *x, const float *dy, float *dx, long n) {
+/* y again, and dx = dy (share + x density) */
+int gelu_backward(const float *x, const float *dy, float *y, float *dx, long n) {
 #pragma omp parallel for simd schedule(static)
     for (long i = 0; i < n; i++) {
         float share, density;
         normal(x[i], &share, &density);
+        y[i] = x[i] * share;
         dx[i] = dy[i] * (share + x[i] * density);
     }
     return 1;
@@ -182,11 +184,18 @@ static EACH void products_in(const float *const *left, const float *columns, lon
     lanes sum[ROWS][4];
     for (long r = 0; r < ROWS; r++)
         for (long w = 0; w < width; w++) sum[r][w] = (lanes){0};
-    for (long d = 0; d < D; d++)
+    for (long d = 0; d < D; d++) {
+        lanes column[4];
         for (long w = 0; w < width; w++) {
-            lanes column = LOAD(columns + d * P + w * LANES);
-            for (long r = 0; r < ROWS; r++) sum[r][w] += left[r][d] * column;
+            column[w] = LOAD(columns + d * P + w * LANES);
+            IN_REGISTER(column[w]);
         }
+        for (long r = 0; r < ROWS; r++) {
+            lanes factor = left[r][d] - (lanes){0};
+            IN_REGISTER(factor);
+            for (long w = 0; w < width; w++) sum[r][w] += factor * column[w];
+        }
+    }
     for (long r = 0; r < ROWS; r++)
         for (long w = 0; w < width; w++) STORE(out + r * P + w * LANES, sum[r][w]);
 }
@@ -199,39 +208,33 @@ static void products(const float *const *left, const float *columns, long D, lon
     for (; j < P; j += LANES) products_in(left, columns + j, D, P, out + j, 1);
 }
 
-static EACH void mixture_in(const float *weights, long P, const float *rows, long stride, long N, float scale,
-                            float *const *out, long d, long width) {
+static EACH void mixture_in(const float *weights, long row, long column, const float *rows, long stride, long N,
+                            float scale, float *const *out, long d, long width) {
     lanes sum[ROWS][2];
     for (long r = 0; r < ROWS; r++)
         for (long w = 0; w < width; w++) sum[r][w] = (lanes){0};
-    for (long j = 0; j < N; j++)
+    for (long j = 0; j < N; j++) {
+        lanes each[2];
         for (long w = 0; w < width; w++) {
-            lanes row = LOAD(rows + j * stride + d + w * LANES);
-            for (long r = 0; r < ROWS; r++) sum[r][w] += weights[r * P + j] * row;
+            each[w] = LOAD(rows + j * stride + d + w * LANES);
+            IN_REGISTER(each[w]);
         }
+        for (long r = 0; r < ROWS; r++) {
+            lanes weight = weights[r * row + j * column] - (lanes){0};
+            IN_REGISTER(weight);
+            for (long w = 0; w < width; w++) sum[r][w] += weight * each[w];
+        }
+    }
     for (long r = 0; r < ROWS; r++)
         for (long w = 0; w < width; w++) STORE(out[r] + d + w * LANES, scale * sum[r][w]);
 }
 
-/* out [ROWS, D] = scale weights [ROWS, N] rows [N, D] */
-static void mixture(const float *weights, long P, const float *rows, long stride, long N, long D, float scale,
-                    float *const *out) {
+/* out [ROWS, D] = scale weights [ROWS, N] rows [N, D]; weights have steps from row to row and from column to column */
+static void mixture(const float *weights, long row, long column, const float *rows, long stride, long N, long D,
+                    float scale, float *const *out) {
     long d = 0;
-    for (; d + 2 * LANES <= D; d += 2 * LANES) mixture_in(weights, P, rows, stride, N, scale, out, d, 2);
-    for (; d < D; d += LANES) mixture_in(weights, P, rows, stride, N, scale, out, d, 1);
-}
-
-/* sums [N, D] += weights [count, N]^T rows [count, D] */
-static void spread(const float *weights, long P, const float *const *rows, long count, long N, long D, float *sums) {
-    for (long d = 0; d < D; d += LANES) {
-        lanes row[ROWS];
-        for (long r = 0; r < ROWS; r++) row[r] = r < count ? LOAD(rows[r] + d) : (lanes){0};
-        for (long j = 0; j < N; j++) {
-            lanes sum = LOAD(sums + j * D + d);
-            for (long r = 0; r < ROWS; r++) sum += weights[r * P + j] * row[r];
-            STORE(sums + j * D + d, sum);
-        }
-    }
+    for (; d + 2 * LANES <= D; d += 2 * LANES) mixture_in(weights, row, column, rows, stride, N, scale, out, d, 2);
+    for (; d < D; d += LANES) mixture_in(weights, row, column, rows, stride, N, scale, out, d, 1);
 }
 
 /* Softmax of scale logits [P] + bias [N] where the mask [N] is true; 0 beyond N. */
@@ -252,7 +255,7 @@ static void softmax(float *p, long N, long P, float scale, const float *bias, co
 }
 
 /* dp = p (dp - sum(p dp)), and 0 where the mask is false */
-static void dlogits(const float *p, float *dp, long N, long P, const uint8_t *mask) {
+static void softmax_backward(const float *p, float *dp, long N, long P, const uint8_t *mask) {
     float mean = 0;
 #pragma omp simd reduction(+ : mean)
     for (long j = 0; j < P; j++) mean += p[j] * dp[j];
@@ -267,7 +270,7 @@ static void add(const float *x, float *sum, long N) {
     for (long j = 0; j < N; j++) sum[j] += x[j];
 }
 
-/* What one thread works on: sequence s and head h, their q, k and v, and places to compute in. */
+/* One head of one sequence: its q, k, v, bias and mask. */
 typedef struct {
     const float *q, *k, *v, *bias;
     const uint8_t *mask;
@@ -301,18 +304,16 @@ int attend(const float *qkv, const float *bias, const uint8_t *mask, float *y, l
     if (!space) return 0;
 #pragma omp parallel for schedule(static)
     for (long task = 0; task < S * heads; task++) {
-        long s = task / heads;
-        long h = task % heads;
-        float *keys = space + omp_get_thread_num() * size, *p = keys + D * P;
-        float *unused = p + ROWS * P;
+        long s = task / heads, h = task % heads;
+        float *keys = space + omp_get_thread_num() * size, *p = keys + D * P, *unused = p + ROWS * P;
         Head head = head_of(&a, s, h);
         transpose(head.k, head.stride, N, D, P, keys);
         for (long i = 0; i < Q; i += ROWS) {
             const float *q[ROWS];
             float *row[ROWS];
             weights_of(&a, &head, keys, i, P, q, p);
-            for (int r = 0; r < ROWS; r++) row[r] = i + r < Q ? y + (s * Q + i + r) * C + h * D : unused;
-            mixture(p, P, head.v, head.stride, N, D, 1.0f, row);
+            for (long r = 0; r < ROWS; r++) row[r] = i + r < Q ? y + (s * Q + i + r) * C + h * D : unused;
+            mixture(p, P, 1, head.v, head.stride, N, D, 1.0f, row);
         }
     }
     free(space);
@@ -324,47 +325,47 @@ int attend(const float *qkv, const float *bias, const uint8_t *mask, float *y, l
 int attend_backward(const float *qkv, const float *bias, const uint8_t *mask, const float *dy, float *dqkv, float *dbias,
                     long S, long windows, long N, long Q, long heads, long D, float scale) {
     Attention a = {qkv, bias, mask, S, windows, N, Q, heads, D, scale};
-    long P = padded(N);
+    long P = padded(N), rows = (Q + ROWS - 1) / ROWS * ROWS;
     long C = heads * D, pairs = dbias ? heads * N * N : 0, threads = omp_get_max_threads();
-    long size = 2 * (D + ROWS) * P + 2 * N * D + D;
+    long size = 2 * (D + rows) * P + D;
     float *space = malloc(threads * size * sizeof(float)), *biases = calloc(threads * pairs + 1, sizeof(float));
     if (!space || !biases) return free(space), free(biases), 0;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (long task = 0; task < S * heads; task++) {
-        long s = task / heads;
-        long h = task % heads;
-        float *keys = space + omp_get_thread_num() * size, *values = keys + D * P, *p = values + D * P;
-        float *dp = p + ROWS * P, *dk = dp + ROWS * P, *dv = dk + N * D, *unused = dv + N * D;
+        long s = task / heads, h = task % heads;
+        float *keys = space + omp_get_thread_num() * size, *values = keys + D * P, *unused = values + D * P;
+        float *weights = unused + D, *dlogits = weights + rows * P;
         Head head = head_of(&a, s, h);
-        float *dq = dqkv + (head.q - a.qkv);
+        const float *dys = dy + s * Q * C + h * D;
+        float *dq = dqkv + (head.q - qkv), *dk = dq + C, *dv = dk + C;
         transpose(head.k, head.stride, N, D, P, keys);
         transpose(head.v, head.stride, N, D, P, values);
-        memset(dk, 0, 2 * N * D * sizeof(float));
         for (long i = 0; i < Q; i += ROWS) {
-            long count = Q - i < ROWS ? Q - i : ROWS;
+            float *p = weights + i * P, *dp = dlogits + i * P, *dqi[ROWS];
             const float *q[ROWS], *dyi[ROWS];
-            float *dqi[ROWS];
-            weights_of(&a, &head, keys, i, P, q, p);
-            for (int r = 0; r < ROWS; r++) {
-                dyi[r] = dy + (s * Q + i + (r < count ? r : 0)) * C + h * D;
-                dqi[r] = r < count ? dq + (i + r) * head.stride : unused;
+            for (long r = 0; r < ROWS; r++) {
+                dyi[r] = dys + (i + r < Q ? i + r : i) * C;
+                dqi[r] = i + r < Q ? dq + (i + r) * head.stride : unused;
             }
-            spread(p, P, dyi, count, N, D, dv);
+            weights_of(&a, &head, keys, i, P, q, p);
             products(dyi, values, D, P, dp);
-            for (int r = 0; r < count; r++) {
+            for (long r = 0; r < ROWS && i + r < Q; r++) {
                 long row = (i + r) * N;
-                dlogits(p + r * P, dp + r * P, N, P, head.mask ? head.mask + row : NULL);
+                softmax_backward(p + r * P, dp + r * P, N, P, head.mask ? head.mask + row : NULL);
                 if (dbias) add(dp + r * P, biases + omp_get_thread_num() * pairs + h * N * N + row, N);
             }
-            mixture(dp, P, head.k, head.stride, N, D, scale, dqi);
-            spread(dp, P, q, count, N, D, dk);
+            mixture(dp, P, 1, head.k, head.stride, N, D, scale, dqi);
         }
-        for (long j = 0; j < N; j++)
-            for (long d = 0; d < D; d++) {
-                if (j >= Q) dq[j * head.stride + d] = 0;
-                dq[C + j * head.stride + d] = scale * dk[j * D + d];
-                dq[2 * C + j * head.stride + d] = dv[j * D + d];
+        for (long j = 0; j < N; j += ROWS) {
+            float *dkj[ROWS], *dvj[ROWS];
+            for (long r = 0; r < ROWS; r++) {
+                dkj[r] = j + r < N ? dk + (j + r) * head.stride : unused;
+                dvj[r] = j + r < N ? dv + (j + r) * head.stride : unused;
             }
+            mixture(dlogits + j, 1, P, head.q, head.stride, Q, D, scale, dkj);
+            mixture(weights + j, 1, P, dys, C, Q, D, 1.0f, dvj);
+        }
+        for (long j = Q; j < N; j++) memset(dq + j * head.stride, 0, D * sizeof(float));
     }
     if (dbias) add_parts(biases, threads, dbias, pairs);
     free(space);
