@@ -47,6 +47,15 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tenso
     return _LayerNorm.apply(x, weight, bias, epsilon)
 
 
+def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Normalize x [B, C, H, W] over its channels, then scale by weight and shift by bias, both [1, C, 1, 1]."""
+    if applies(x) and native.available():
+        return _LayerNorm2D.apply(x, weight, bias, epsilon)
+    x = x.transpose([0, 2, 3, 1])  # B, H, W, C
+    x = layer_norm(x, weight.flatten(), bias.flatten(), epsilon)
+    return x.transpose([0, 3, 1, 2])  # B, C, H, W
+
+
 def gelu(x: Tensor) -> Tensor:
     """Return x Phi(x), with the normal distribution's Phi: the exact GELU."""
     return _Gelu.apply(x) if applies(x) and native.available() else F.gelu(x)
@@ -196,6 +205,20 @@ class _LayerNorm(PyLayer):
         dx = (dy * weight).subtract_(normalised.multiply_(slope)).subtract_(mean)
         dx = dx.multiply_(paddle.rsqrt(variance + ctx.epsilon)).reshape(shape)
         return wanted(ctx, dx, dweight, dbias)
+
+
+class _LayerNorm2D(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        note_wanted(ctx, x, weight, bias)
+        ctx.epsilon = epsilon
+        ctx.save_for_backward(x, weight)
+        return native.layer_norm_2d(x, weight, bias, epsilon)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensor()
+        return wanted(ctx, *native.layer_norm_2d_backward(x, weight, dy, ctx.epsilon))
 
 
 class _Gelu(PyLayer):

@@ -51,9 +51,7 @@ class LayerNorm2D(nn.Layer):
         self.bias = self.create_parameter([1, channels, 1, 1], default_initializer=zeros)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose([0, 2, 3, 1])  # B, H, W, C
-        x = cpu.layer_norm(x, self.weight.flatten(), self.bias.flatten(), self.epsilon)
-        return x.transpose([0, 3, 1, 2])  # B, C, H, W
+        return cpu.layer_norm_2d(x, self.weight, self.bias, self.epsilon)
 
 
 class Conv2D(nn.Conv2D):

@@ -57,6 +57,21 @@ def layer_norm_backward(x: Tensor, weight: Tensor, dy: Tensor, epsilon: float) -
     return dx, dweight, dbias
 
 
+def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Normalize maps x [B, C, H, W] over their channels, with weight and bias of C elements -> [B, C, H, W]."""
+    y, (B, C, H, W) = paddle.empty_like(x), x.shape
+    _call("layer_norm_2d", x, weight, bias, y, B, C, H * W, epsilon)
+    return y
+
+
+def layer_norm_2d_backward(x: Tensor, weight: Tensor, dy: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x [B, C, H, W], weight and bias."""
+    dx, dweight, dbias = (paddle.empty_like(each) for each in (x, weight, weight))
+    B, C, H, W = x.shape
+    _call("layer_norm_2d_backward", x, weight, dy, dx, dweight, dbias, B, C, H * W, epsilon)
+    return dx, dweight, dbias
+
+
 def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, heads: int, scale: float, queries: int) -> Tensor:
     """Attend: qkv [S, N, 3 C], bias [heads * N * N], mask [windows, N, N] -> [S, queries, C]; see `cpu.attend`."""
     S, _, C3 = qkv.shape

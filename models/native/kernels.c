@@ -18,6 +18,7 @@
 #define LANES 8
 #endif
 #define ROWS 4 /* queries that a thread works on at once: their sums stay in registers */
+#define PIXELS 128 /* of a map that a thread normalises at once: it comes back to them while they are in its cache */
 #define EACH inline __attribute__((always_inline)) /* compiled anew for each constant width */
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -151,6 +152,81 @@ int layer_norm_backward(const float *x, const float *weight, const float *dy, fl
                 dx[i * C + c] = (weight[c] * dyi[c] - level - (xi[c] - mean) * inverse * slope) * inverse;
         }
     }
+    add_parts(sums, threads, dweight, C);
+    add_parts(sums + threads * C, threads, dbias, C);
+    free(sums);
+    return 1;
+}
+
+/* Mean and 1 / deviation of n neighbouring pixels, each over C channels, which lie P floats apart. */
+static void moments_of_pixels(const float *x, long C, long P, long n, float epsilon, float *mean, float *inverse) {
+    memset(mean, 0, n * sizeof(float));
+    memset(inverse, 0, n * sizeof(float));
+    for (long c = 0; c < C; c++)
+#pragma omp simd
+        for (long j = 0; j < n; j++) mean[j] += x[c * P + j];
+    for (long j = 0; j < n; j++) mean[j] /= C;
+    for (long c = 0; c < C; c++)
+#pragma omp simd
+        for (long j = 0; j < n; j++) inverse[j] += (x[c * P + j] - mean[j]) * (x[c * P + j] - mean[j]);
+    for (long j = 0; j < n; j++) inverse[j] = 1.0f / sqrtf(inverse[j] / C + epsilon);
+}
+
+/* layer_norm of maps, pixel by pixel: x and y [B, C, P] */
+int layer_norm_2d(const float *x, const float *weight, const float *bias, float *y, long B, long C, long P, float epsilon) {
+#pragma omp parallel for schedule(static) collapse(2)
+    for (long b = 0; b < B; b++)
+        for (long first = 0; first < P; first += PIXELS) {
+            long start = b * C * P + first, n = P - first < PIXELS ? P - first : PIXELS;
+            float mean[PIXELS], inverse[PIXELS];
+            moments_of_pixels(x + start, C, P, n, epsilon, mean, inverse);
+            for (long c = 0; c < C; c++) {
+                const float *xc = x + start + c * P;
+                float *yc = y + start + c * P;
+#pragma omp simd
+                for (long j = 0; j < n; j++) yc[j] = (xc[j] - mean[j]) * inverse[j] * weight[c] + bias[c];
+            }
+        }
+    return 1;
+}
+
+/* layer_norm_backward of maps */
+int layer_norm_2d_backward(const float *x, const float *weight, const float *dy, float *dx, float *dweight, float *dbias,
+                           long B, long C, long P, float epsilon) {
+    long threads = omp_get_max_threads();
+    float *sums = calloc(2 * threads * C, sizeof(float));
+    if (!sums) return 0;
+#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
+    for (long b = 0; b < B; b++)
+        for (long first = 0; first < P; first += PIXELS) {
+            long start = b * C * P + first, n = P - first < PIXELS ? P - first : PIXELS;
+            float *dw = sums + omp_get_thread_num() * C, *db = dw + threads * C;
+            float mean[PIXELS], inverse[PIXELS], level[PIXELS] = {0}, slope[PIXELS] = {0};
+            moments_of_pixels(x + start, C, P, n, epsilon, mean, inverse);
+            for (long c = 0; c < C; c++) {
+                const float *xc = x + start + c * P, *dyc = dy + start + c * P;
+                float dwc = 0, dbc = 0;
+#pragma omp simd reduction(+ : dwc, dbc)
+                for (long j = 0; j < n; j++) {
+                    float a = dyc[j] * (xc[j] - mean[j]) * inverse[j];
+                    level[j] += weight[c] * dyc[j];
+                    slope[j] += weight[c] * a;
+                    dwc += a;
+                    dbc += dyc[j];
+                }
+                dw[c] += dwc;
+                db[c] += dbc;
+            }
+            for (long c = 0; c < C; c++) {
+                const float *xc = x + start + c * P, *dyc = dy + start + c * P;
+                float *dxc = dx + start + c * P;
+#pragma omp simd
+                for (long j = 0; j < n; j++) {
+                    float normalised = (xc[j] - mean[j]) * inverse[j];
+                    dxc[j] = (weight[c] * dyc[j] - (level[j] + normalised * slope[j]) / C) * inverse[j];
+                }
+            }
+        }
     add_parts(sums, threads, dweight, C);
     add_parts(sums + threads * C, threads, dbias, C);
     free(sums);

@@ -15,7 +15,12 @@ OPERATIONS = {
     "linear that narrows": (cpu.linear, [2, 5, 24], [24, 8], [8]),
     "linear of two axes": (cpu.linear, [7, 8], [8, 8], [8]),
     "layer_norm": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-6), [3, 5, 16], [16], [16]),
-    "layer_norm of a map": (lambda x, w, b: cpu.layer_norm(x, w, b, 1e-5), [2, 4, 4, 32], [32], [32]),
+    "layer_norm_2d": (lambda x, w, b: cpu.layer_norm_2d(x, w, b, 1e-5), [2, 32, 4, 4], *2 * ([1, 32, 1, 1],)),
+    "layer_norm_2d, odd sides": (
+        lambda x, w, b: cpu.layer_norm_2d(x, w, b, 1e-5),
+        [1, 7, 13, 23],
+        *2 * ([1, 7, 1, 1],),
+    ),
     "conv2d": (lambda x, w, b: cpu.conv2d(x, w, b, 2, 1), [2, 3, 8, 6], [5, 3, 3, 3], [5]),
     "depthwise_conv2d, stride 2": (
         lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2, 1),
@@ -62,14 +67,19 @@ def test_an_operation_equals_paddles_own(name, kernels):
     assert_equal_to_rounding(ours, plain)
 
 
+def layer_norm_of_pixels(x, weight, bias):
+    return cpu.layer_norm_2d(x.reshape([-1, 16, 1, 1]), *(each.reshape([1, 16, 1, 1]) for each in (weight, bias)), 1e-6)
+
+
+@pytest.mark.parametrize("norm", [OPERATIONS["layer_norm"][0], layer_norm_of_pixels], ids=["rows", "pixels"])
 @pytest.mark.parametrize("row", ["zeros", "constant", "far from zero", "tiny"])
-def test_layer_norm_of_hard_rows_equals_paddles_own(row, kernels):
+def test_layer_norm_of_hard_rows_equals_paddles_own(row, norm, kernels):
     x = np.random.RandomState(1).standard_normal([4, 16]).astype("float32")
     x[1] = {"zeros": 0 * x[1], "constant": 0 * x[1] + 3, "far from zero": x[1] + 50, "tiny": 1e-4 * x[1]}[row]
     weight, bias = np.linspace(0.5, 1.5, 16, dtype="float32"), np.zeros(16, "float32")
-    ours = outputs_and_gradients(OPERATIONS["layer_norm"][0], x, weight, bias)
+    ours = outputs_and_gradients(norm, x, weight, bias)
     with cpu.plain():
-        plain = outputs_and_gradients(OPERATIONS["layer_norm"][0], x, weight, bias)
+        plain = outputs_and_gradients(norm, x, weight, bias)
     assert_equal_to_rounding(ours, plain)
 
 
@@ -94,7 +104,7 @@ def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, kerne
     calls = []
     if (name, kernels) == ("gelu", "paddle"):
         pytest.skip("GELU has no other way there")
-    for special in (cpu._Linear, cpu._LayerNorm, cpu._AddRow, cpu._Gelu):
+    for special in (cpu._Linear, cpu._LayerNorm, cpu._LayerNorm2D, cpu._AddRow, cpu._Gelu):
         watch(special, "apply")
     watch(F, "unfold")
     function, *shapes = OPERATIONS[name]

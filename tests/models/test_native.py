@@ -81,7 +81,13 @@ def test_gelu_and_its_gradient_are_exact_to_float32():
     np.testing.assert_allclose(tensor.grad.numpy(), share + x * density, rtol=1e-6, atol=3e-7)
 
 
-@pytest.mark.parametrize("kernel", [native.gelu, lambda x: native.layer_norm(x, *(paddle.ones([4]),) * 2, 1e-6)])
+def layer_norm_of_pixels(x):
+    return native.layer_norm_2d(x.reshape([2, 4, 1, 1]), *(paddle.ones([1, 4, 1, 1]),) * 2, 1e-6).reshape([2, 4])
+
+
+@pytest.mark.parametrize(
+    "kernel", [native.gelu, lambda x: native.layer_norm(x, *(paddle.ones([4]),) * 2, 1e-6), layer_norm_of_pixels]
+)
 def test_nan_is_handed_on(kernel):
     y = kernel(paddle.to_tensor([[1.0, 2.0, 3.0, 4.0], [1.0, math.nan, 3.0, 4.0]])).numpy()
     assert np.isfinite(y[0]).all()
