@@ -12,7 +12,7 @@ from . import archive, folder
 from .archive import ARCHIVES, SIDE
 from .dataset import RANDOM, STRATIFIED, DataError, Dataset, Split
 from .epoch import AS_THE_NOTEBOOK, Augmentation
-from .evaluation import EvaluationPictures, evaluation_transform
+from .evaluation import EvaluationPictures
 from .fast import FastEvalLoader, FastTrainLoader
 from .host import TrainingPictures
 from .loader import HostLoader
@@ -32,7 +32,6 @@ __all__ = [
     "Split",
     "build_eval_loader",
     "build_train_loader",
-    "evaluation_transform",
     "load",
     "unnormalise",
 ]

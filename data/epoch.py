@@ -8,6 +8,7 @@ from paddle.io import Dataset
 
 from . import erasing, randaugment
 from .dataset import Split
+from .normalise import normalise
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,29 @@ AS_THE_NOTEBOOK = Augmentation()
 
 
 class EpochPictures(Dataset):
-    """The training pictures of an epoch, before and after the transforms that differ between the pipelines.
+    """Pictures to train on: the key (epoch, index) -> (augmented and normalized picture, label).
 
-    Everything is drawn once per epoch, so it depends on (seed, epoch, index) alone.
+    The pipelines differ in `picture`. All that is drawn depends on (seed, epoch, index) alone.
     """
 
     def __init__(self, split: Split, image_size: int, seed: int, augmentation: Augmentation):
         super().__init__()
         self.split, self.image_size, self.seed, self.augmentation = split, image_size, seed, augmentation
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
+        picture, label = self.picture(key)
+        return self.normalised(picture[None], [key])[0], label
+
+    def picture(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
+        """Return a picture before it is normalized, uint8 [size, size, 3], and its label."""
+        raise NotImplementedError
+
+    def normalised(self, pictures: np.ndarray, keys: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Normalize the pictures of these keys, and erase their boxes: uint8 [n, h, w, 3] -> float32 [n, 3, h, w]."""
+        images = normalise(pictures)
+        for image, (epoch, index) in zip(images, keys, strict=True):
+            erasing.erase(image, self.boxes(epoch)[index])
+        return images
 
     def operations(self, epoch: int) -> np.ndarray:
         """Return RandAugment's operations on each picture; see `randaugment.sample`."""

@@ -1,30 +1,33 @@
 """Pictures to evaluate on, without augmentation."""
 
-from typing import Any
+from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from paddle.io import Dataset
-from paddle.vision import transforms as T
 
 from .dataset import Split
 from .normalise import normalise
 
 
-def evaluation_transform(image_size: int) -> Any:
-    """Return the transform uint8 [h, w, 3] -> float32 [3, image_size, image_size], normalized."""
-    return T.Compose([T.Resize((image_size, image_size)), normalise])
-
-
 class EvaluationPictures(Dataset):
-    """Pictures to evaluate on: index -> (picture, label)."""
+    """Pictures to evaluate on, resized as the notebook does: index -> (normalized picture, label)."""
 
     def __init__(self, split: Split, image_size: int):
         super().__init__()
-        self.split = split
-        self.transform = evaluation_transform(image_size)
+        self.split, self.image_size = split, image_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]:
-        return self.transform(self.split.images[index]), self.split.labels[index]
+        picture, label = self.picture(index)
+        return self.normalised(picture[None], [index])[0], label
+
+    def picture(self, index: int) -> tuple[np.ndarray, np.int64]:
+        """Return a picture before it is normalized, uint8 [size, size, 3], and its label."""
+        return cv2.resize(self.split.images[index], (self.image_size, self.image_size)), self.split.labels[index]
+
+    def normalised(self, pictures: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """Normalize pictures: uint8 [n, h, w, 3] -> float32 [n, 3, h, w]."""
+        return normalise(pictures)
 
     def __len__(self) -> int:
         return len(self.split)

@@ -22,7 +22,7 @@ from .ahead import one_ahead, upload
 from .dataset import Split
 from .epoch import Augmentation, EpochPictures
 from .evaluation import EvaluationPictures
-from .normalise import normalise, unnormalise
+from .normalise import unnormalise
 from .sampler import EpochBatchSampler
 
 RESIDENT = 1 << 30  # bytes; a split up to this size is kept on the device (CIFAR-10 takes a seventh of it)
@@ -34,7 +34,7 @@ Batch = tuple[Tensor, Tensor]  # pictures, labels
 
 
 class AugmentedPictures(EpochPictures):
-    """Pictures to train on: the key (epoch, index) -> (augmented picture, label)."""
+    """Pictures to train on, whose parameters are drawn once per epoch."""
 
     def __init__(
         self,
@@ -56,10 +56,14 @@ class AugmentedPictures(EpochPictures):
             self._of_epoch = epoch, augment.sample(rng, len(self.split), height, width, self.augmentation)
         return self._of_epoch[1]
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
+    def drawn(self, epoch: int, index: int) -> augment.Params:
+        """Return how a picture is augmented."""
+        return self.params(epoch)[index]
+
+    def picture(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
         epoch, index = key
-        image = self.make(self.before(epoch, [index]), self.params(epoch)[[index]], self.image_size)[0]
-        return erasing.erase(normalise(image), self.boxes(epoch)[index]), self.split.labels[index]
+        images = self.make(self.before(epoch, [index]), self.params(epoch)[[index]], self.image_size)
+        return images[0], self.split.labels[index]
 
 
 class FastTrainLoader:

@@ -5,6 +5,9 @@ workers nor a resume changes them. A number must never change, or an older run c
 must not be 0, because numpy ignores trailing zeros of a seed.
 """
 
+import random
+import threading
+
 import numpy as np
 
 #                     draws                                    seeded by
@@ -28,8 +31,26 @@ def step_seed(seed: int, step: int, process: int) -> int:
     return int(np.random.SeedSequence([seed, step, process, *STEP]).generate_state(1)[0])
 
 
+class _OldGenerators(threading.local):
+    """Python's generator and numpy's of old, for each thread its own: seeding them is quick, making them is not."""
+
+    def __init__(self) -> None:
+        self.python, self.numpy = random.Random(), np.random.RandomState()
+
+
+_OLD = _OldGenerators()
+
+
+def picture_generators(seed: int, epoch: int, index: int) -> tuple[random.Random, np.random.RandomState]:
+    """Return the two generators for one picture of the host pipeline, until the thread asks for another one's."""
+    for_python, for_numpy = picture_seeds(seed, epoch, index)
+    _OLD.python.seed(for_python)
+    _OLD.numpy.seed(for_numpy)
+    return _OLD.python, _OLD.numpy
+
+
 def picture_seeds(seed: int, epoch: int, index: int) -> tuple[int, int]:
-    """Return the seeds of Python's and numpy's global generators for one picture of the host pipeline."""
+    """Return the seeds of the generators for one picture of the host pipeline."""
     for_python, for_numpy = np.random.SeedSequence([seed, epoch, index, *HOST]).generate_state(2)
     return int(for_python), int(for_numpy)
 

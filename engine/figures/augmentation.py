@@ -29,22 +29,19 @@ def training_pictures(config: Config, dataset: Dataset) -> Any:
 def draw_epochs(config: Config, dataset: Dataset, index: int, epochs: int) -> Figure:
     """Draw a training picture untouched, and then as each of the first `epochs` epochs of a run sees it.
 
-    The parameters of the augmentation stand below. The `host` pipeline draws its own inside paddle.vision, where they
-    are not accessible, so only those of RandAugment and random erasing are shown.
+    The parameters of the augmentation stand below.
     """
     pictures, split = training_pictures(config, dataset), dataset.train
-    known = config.data.pipeline == "fast"
     images, texts = [split.images[index]], [""]
     for epoch in range(epochs):
         images.append(unnormalise(pictures[epoch, index][0][None])[0])
         lines = describe_operations(pictures.operations(epoch)[index])
-        lines += [describe(pictures.params(epoch)[[index]])] if known else []
+        lines += describe(pictures.drawn(epoch, index))
         texts.append("\n".join(lines + describe_box(pictures.boxes(epoch)[index])))
     rows, height = -(-len(images) // COLUMNS), max(len(text.splitlines()) for text in texts)
     layout = ConstrainedLayoutEngine(h_pad=0.08)
     figure = Figure(figsize=(2 * COLUMNS, (2.2 + 0.85 / 6 * height) * rows + 0.4), dpi=100, layout=layout)
-    note = "" if known else f"\nits {'other ' * any(texts)}parameters are drawn inside paddle.vision and not known"
-    what = f"{split.name}, picture {index}, seed {config.train.seed}, pipeline {config.data.pipeline}{note}"
+    what = f"{split.name}, picture {index}, seed {config.train.seed}, pipeline {config.data.pipeline}"
     figure.suptitle(what, fontsize=9)
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         axes = figure.add_subplot(rows, COLUMNS, i + 1)
@@ -71,7 +68,7 @@ def draw_appliers(config: Config, dataset: Dataset, count: int) -> Figure:
     figure = Figure(figsize=(10.4, 2.4 * rows), dpi=100, layout="constrained")
     grid = figure.subplots(rows, 1 + len(made), squeeze=False)
     for row in range(rows):
-        grid[row, 0].set_ylabel(describe(params[[row]]), rotation=0, ha="right", va="center", fontsize=7.5)
+        grid[row, 0].set_ylabel("\n".join(describe(params[row])), rotation=0, ha="right", va="center", fontsize=7.5)
         grid[row, 0].imshow(images[row], interpolation="nearest")
         grid[row, 0].set_title(short(dataset.classes[labels[row]]), fontsize=9, parse_math=False)
         for axes, (name, pictures) in zip(grid[row, 1:], made.items(), strict=True):
@@ -83,20 +80,15 @@ def draw_appliers(config: Config, dataset: Dataset, count: int) -> Figure:
     return figure
 
 
-def describe(params: augment.Params) -> str:
-    """Return one picture's parameters as lines of text, jitter in the order in which it is applied."""
-    top, left, height, width = params.box[0]
-    jitter = [
-        f"{('brightness', 'contrast', 'saturation')[kind]} {params.factor[0, kind]:.2f}" for kind in params.order[0]
+def describe(params: augment.Params) -> list[str]:
+    """Return one picture's parameters, one line each, jitter in the order in which it is applied."""
+    top, left, height, width = params.box
+    return [
+        f"crop {height} x {width} at {top}, {left}",
+        *(f"{('brightness', 'contrast', 'saturation')[kind]} {params.factor[kind]:.2f}" for kind in params.order),
+        "flipped" if params.flip else "not flipped",
+        f"rotated by {params.angle:.1f}°",
     ]
-    return "\n".join(
-        [
-            f"crop {height} x {width} at {top}, {left}",
-            *jitter,
-            "flipped" if params.flip[0] else "not flipped",
-            f"rotated by {params.angle[0]:.1f}°",
-        ]
-    )
 
 
 def describe_operations(operations: Iterable[tuple[int, int]]) -> list[str]:

@@ -9,10 +9,9 @@ from paddle.vision import transforms as T
 
 import data
 from data import safe_pickle
-from data.evaluation import evaluation_transform
-from data.host import training_transform
+from data.evaluation import EvaluationPictures
 from data.normalise import MEAN, STD, normalise, unnormalise
-from tests.support import archives
+from tests.support import archives, notebook
 from tests.support.errors import refuses
 
 
@@ -191,26 +190,20 @@ def test_evaluation_sees_every_picture_once_in_order(archive):
     np.testing.assert_array_equal(unnormalise(np.concatenate(images)), split.images)
 
 
-def test_the_training_transforms_are_the_notebooks_in_its_order():
-    names = [type(step).__name__ for step in training_transform(224).transforms[:-1]]
-    assert names == ["RandomResizedCrop", "ColorJitter", "RandomHorizontalFlip", "RandomRotation"]
-    crop, jitter, flip, rotation = training_transform(224).transforms[:-1]
-    assert (crop.size, crop.scale) == ((224, 224), (0.6, 1.0))
-    assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.2, 0.2, 0.2, 0)
-    assert flip.prob == 0.5
-    assert list(rotation.degrees) == [-20, 20]
-
-
-def test_evaluation_equals_paddles_transforms():
-    image = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8)
-    paddles = T.Compose([T.Resize((224, 224)), T.ToTensor(), T.Normalize(MEAN, STD)])
+@pytest.mark.parametrize("size", [32, 41, 224])
+def test_evaluation_equals_paddles_transforms(size):
+    images = np.random.RandomState(0).randint(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    made = EvaluationPictures(data.Split("pictures", images, np.arange(2)), size)[1][0]
+    resized = T.Resize((size, size))(images[1])
+    np.testing.assert_array_equal(made, notebook.normalise(resized))
     # Paddle 2.6 multiplies by 1/255 where 3.x divides: one unit in the last place.
-    np.testing.assert_allclose(evaluation_transform(224)(image), paddles(image).numpy(), rtol=0, atol=1e-6)
+    paddles = T.Compose([T.ToTensor(), T.Normalize(MEAN, STD)])(resized).numpy()
+    np.testing.assert_allclose(made, paddles, rtol=0, atol=1e-6)
 
 
 def test_normalise_is_undone_for_display():
     images = np.random.RandomState(0).randint(0, 256, (3, 8, 9, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(unnormalise(np.stack([normalise(image) for image in images])), images)
+    np.testing.assert_array_equal(unnormalise(normalise(images)), images)
 
 
 def test_pictures_arrive_as_float32_tensors(archive):

@@ -62,11 +62,14 @@ class Probes(Dataset):
         super().__init__()
         self.acts, self.size = acts or {}, size
 
-    def __getitem__(self, key):
+    def picture(self, key):
         if key in self.acts:
             self.acts[key]()
         deadly = {signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} != {signal.SIG_IGN}
         return np.tile(np.float32([os.getpid(), cv2.getNumThreads(), deadly]), self.size), np.int64(key)
+
+    def normalised(self, pictures, keys):
+        return pictures
 
     def __len__(self):
         return 1000

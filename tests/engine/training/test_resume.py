@@ -640,7 +640,7 @@ def test_weights_that_are_not_finite_never_become_a_checkpoint(archive, tmp_path
 
 
 def test_a_worker_that_dies_is_one_line_and_nothing_is_lost(archive, tmp_path, whole, monkeypatch, capsys):
-    original, parent = TrainingPictures.__getitem__, os.getpid()
+    original, parent = TrainingPictures.picture, os.getpid()
 
     def dies(self, key):
         if key[0] == 1 and os.getpid() != parent:
@@ -649,7 +649,7 @@ def test_a_worker_that_dies_is_one_line_and_nothing_is_lost(archive, tmp_path, w
 
     overrides = ("data.pipeline=host", *RANDOM)
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingPictures, "__getitem__", dies)
+        patch.setattr(TrainingPictures, "picture", dies)
         with pytest.raises(SystemExit) as exit:
             train(patch, archive, tmp_path / "run", *overrides, "data.num_workers=2")
     assert exit.value.code == 2
