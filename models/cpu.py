@@ -105,17 +105,20 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -
     return _add_channels(F.conv2d(x, weight, None, stride, padding), bias)
 
 
-def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """Convolve each channel by itself: x [B, C, H, W], weight [D, 1, k, k], bias [D] or None -> [B, D, H', W'].
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve each channel by itself: x [B, C, H, W], weight [D, 1, 3, 3], bias [D] or None -> [B, D, H', W'].
 
-    D is a multiple of C. On a CPU this is a matrix product with the k * k neighbors of each pixel.
+    D is a multiple of C, the padding is 1, and the stride 1 or 2. Without a compiler, a CPU computes a matrix product
+    with the 9 neighbors of each pixel.
     """
-    (B, C), (D, _, k, _) = x.shape[:2], weight.shape
+    (B, C), D = x.shape[:2], weight.shape[0]
     if not applies(x):
-        return F.conv2d(x, weight, bias, stride, padding, groups=C)
-    H, W = (1 + (side + 2 * padding - k) // stride for side in x.shape[2:])
-    neighbours = F.unfold(x, k, stride, padding).reshape([B, C, k * k, H * W])
-    y = paddle.matmul(weight.reshape([1, C, D // C, k * k]), neighbours).reshape([B, D, H, W])
+        return F.conv2d(x, weight, bias, stride, padding=1, groups=C)
+    if native.available():
+        return _DepthwiseConv2D.apply(x, weight, bias, stride)
+    H, W = (1 + (side - 1) // stride for side in x.shape[2:])
+    neighbours = F.unfold(x, 3, stride, 1).reshape([B, C, 9, H * W])
+    y = paddle.matmul(weight.reshape([1, C, D // C, 9]), neighbours).reshape([B, D, H, W])
     return y if bias is None else _add_channels(y, bias)
 
 
@@ -219,6 +222,21 @@ class _LayerNorm2D(PyLayer):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensor()
         return wanted(ctx, *native.layer_norm_2d_backward(x, weight, dy, ctx.epsilon))
+
+
+class _DepthwiseConv2D(PyLayer):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+        note_wanted(ctx, *((x, weight) if bias is None else (x, weight, bias)))
+        ctx.stride = stride
+        ctx.save_for_backward(x, weight)
+        return native.depthwise_conv2d(x, weight, bias, stride)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensor()
+        gradients = native.depthwise_conv2d_backward(x, weight, dy, ctx.stride)
+        return wanted(ctx, *gradients[: len(ctx.wanted)])
 
 
 class _Gelu(PyLayer):

@@ -79,7 +79,7 @@ class DepthwiseConv2D(nn.Conv2D):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        y = cpu.depthwise_conv2d(as_type(x, self.weight.dtype), self.weight, self.bias, self.stride, padding=1)
+        y = cpu.depthwise_conv2d(as_type(x, self.weight.dtype), self.weight, self.bias, self.stride)
         return as_type(y, x.dtype)
 
 

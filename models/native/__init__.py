@@ -1,4 +1,4 @@
-"""The kernels of `kernels.c` as functions of Paddle tensors: float32, on a CPU.
+"""The kernels of `kernels.c` and `depthwise.c` as functions of Paddle tensors: float32, on a CPU.
 
 They are optional: where `available()` is false, `models.cpu` computes the same with Paddle's operators.
 """
@@ -69,6 +69,22 @@ def layer_norm_2d_backward(x: Tensor, weight: Tensor, dy: Tensor, epsilon: float
     dx, dweight, dbias = (paddle.empty_like(each) for each in (x, weight, weight))
     B, C, H, W = x.shape
     _call("layer_norm_2d_backward", x, weight, dy, dx, dweight, dbias, B, C, H * W, epsilon)
+    return dx, dweight, dbias
+
+
+def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve each channel by itself, see `cpu.depthwise_conv2d`; stride is 1 or 2."""
+    (B, C, H, W), D = x.shape, weight.shape[0]
+    y = paddle.empty([B, D, (H - 1) // stride + 1, (W - 1) // stride + 1])
+    _call("depthwise", x, weight, bias, y, B, C, D, H, W, stride)
+    return y
+
+
+def depthwise_conv2d_backward(x: Tensor, weight: Tensor, dy: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x, weight and bias."""
+    (B, C, H, W), D = x.shape, weight.shape[0]
+    dx, dweight, dbias = paddle.empty_like(x), paddle.empty_like(weight), paddle.empty([D])
+    _call("depthwise_backward", x, weight, dy, dx, dweight, dbias, B, C, D, H, W, stride)
     return dx, dweight, dbias
 
 

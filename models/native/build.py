@@ -1,4 +1,4 @@
-"""Builds `kernels.c` with this machine's C compiler: once for each compiler, CPU and version of the source."""
+"""Builds the C files beside it with this machine's compiler: once for each compiler, CPU and version of the files."""
 
 import ctypes
 import functools
@@ -16,7 +16,7 @@ import paddle
 
 from common.machine import cpu_info
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 SWITCH = "REGIONVIT_KERNELS"  # environment variable: `paddle` builds and loads nothing
 # Not -ffast-math, which would lose NaN, and would let the order of adding differ from one compiler to the next.
 FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
@@ -85,17 +85,18 @@ def _version(compiler: str) -> str:
     """Return a name for what this compiler makes of this source for this CPU."""
     version = _run([compiler, "--version"])
     flags = next((line for line in cpu_info().splitlines() if line.startswith("flags")), "")
-    parts = [SOURCE.read_text(encoding="utf-8"), version, flags, *FLAGS]
+    parts = [*(source.read_text(encoding="utf-8") for source in SOURCES), version, flags, *FLAGS]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def _build(compiler: str, file: Path) -> None:
     """Write the library at once, so that several processes may build it at the same time."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        compiled, linked = Path(folder) / "kernels.o", Path(folder) / file.name
-        _run([compiler, *FLAGS, "-c", str(SOURCE), "-o", str(compiled)])
+        linked, compiled = Path(folder) / file.name, [str(Path(folder) / f"{source.stem}.o") for source in SOURCES]
+        for source, result in zip(SOURCES, compiled, strict=True):
+            _run([compiler, *FLAGS, "-c", str(source), "-o", result])
         # Without -fopenmp the linker takes no OpenMP of its own: two of them would wait for each other's threads.
-        _run([compiler, "-shared", str(compiled), "-o", str(linked), "-lm"])
+        _run([compiler, "-shared", *compiled, "-o", str(linked), "-lm"])
         os.replace(linked, file)
 
 

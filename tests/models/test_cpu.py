@@ -22,11 +22,11 @@ OPERATIONS = {
         *2 * ([1, 7, 1, 1],),
     ),
     "conv2d": (lambda x, w, b: cpu.conv2d(x, w, b, 2, 1), [2, 3, 8, 6], [5, 3, 3, 3], [5]),
-    "depthwise_conv2d, stride 2": (
-        lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2, 1),
-        *([2, 4, 7, 6], [8, 1, 3, 3], [8]),
-    ),
-    "depthwise_conv2d, no bias": (lambda x, w: cpu.depthwise_conv2d(x, w, None, 1, 1), [2, 4, 5, 9], [4, 1, 3, 3]),
+    "depthwise_conv2d": (lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 1), [2, 4, 7, 18], [4, 1, 3, 3], [4]),
+    "depthwise_conv2d, stride 2": (lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2), [2, 4, 7, 6], [8, 1, 3, 3], [8]),
+    "depthwise_conv2d, stride 2, odd": (lambda x, w: cpu.depthwise_conv2d(x, w, None, 2), [1, 3, 8, 35], [9, 1, 3, 3]),
+    "depthwise_conv2d, no bias": (lambda x, w: cpu.depthwise_conv2d(x, w, None, 1), [2, 4, 5, 9], [4, 1, 3, 3]),
+    "depthwise_conv2d of a pixel": (lambda x, w, b: cpu.depthwise_conv2d(x, w, b, 2), [3, 2, 1, 1], [4, 1, 3, 3], [4]),
     "add_row": (cpu.add_row, [6, 40], [40]),
     "gelu": (cpu.gelu, [3, 7, 11]),
     "linear of gelu": (lean.linear_of_gelu, [2, 5, 24], [24, 8], [8]),
@@ -104,7 +104,7 @@ def test_an_operation_goes_its_own_way_on_a_cpu_but_not_within_plain(name, kerne
     calls = []
     if (name, kernels) == ("gelu", "paddle"):
         pytest.skip("GELU has no other way there")
-    for special in (cpu._Linear, cpu._LayerNorm, cpu._LayerNorm2D, cpu._AddRow, cpu._Gelu):
+    for special in (cpu._Linear, cpu._LayerNorm, cpu._LayerNorm2D, cpu._DepthwiseConv2D, cpu._AddRow, cpu._Gelu):
         watch(special, "apply")
     watch(F, "unfold")
     function, *shapes = OPERATIONS[name]

@@ -94,6 +94,17 @@ def test_nan_is_handed_on(kernel):
     assert np.isnan(y[1, 1])
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_depthwise_convolution_hands_nan_on_to_the_neighbours_alone(stride):
+    x = paddle.to_tensor(normal(6, 1, 2, 6, 9))
+    x[0, 1, 2, 3] = math.nan
+    y = cpu.depthwise_conv2d(x, paddle.ones([4, 1, 3, 3]), None, stride)
+    rows, columns = (np.arange(side)[::stride] for side in (6, 9))
+    neighbours = (abs(rows[:, None] - 2) <= 1) & (abs(columns - 3) <= 1)
+    np.testing.assert_array_equal(np.isnan(y.numpy()[0, 2:]), [neighbours] * 2)
+    assert np.isfinite(y.numpy()[0, :2]).all()
+
+
 def notes_of(tmp_path, processes=1, **environ):
     """Return what fresh processes, which start together, say of their kernels; their cache is in `tmp_path`."""
     command = [sys.executable, "-c", "import models; print(models.native.kernels().note)"]
