@@ -61,10 +61,10 @@ def gelu(x: Tensor) -> Tensor:
     return _Gelu.apply(x) if applies(x) and native.available() else F.gelu(x)
 
 
-def gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(x) again, and the gradient of x for that of GELU(x), dy."""
+def gelu_backward_(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(x) again, and the gradient of x for that of GELU(x), dy, whose memory may be used."""
     if applies(x) and native.available():
-        return native.gelu_backward(x, dy)
+        return native.gelu_backward_(x, dy)
     with paddle.enable_grad():
         x = x.detach()
         x.stop_gradient = False
@@ -248,7 +248,7 @@ class _Gelu(PyLayer):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         (x,) = ctx.saved_tensor()
-        return native.gelu_backward(x, dy)[1]
+        return native.gelu_backward_(x, dy.clone())[1]  # others may read dy
 
 
 class _Attend(PyLayer):

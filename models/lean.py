@@ -29,6 +29,6 @@ class _LinearOfGelu(PyLayer):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), rows = ctx.saved_tensor(), dy.reshape([-1, dy.shape[-1]])
-        y, dx = cpu.gelu_backward(x, paddle.matmul(dy, weight, transpose_y=True))
+        y, dx = cpu.gelu_backward_(x, paddle.matmul(dy, weight, transpose_y=True))
         dweight = paddle.matmul(y.reshape([-1, y.shape[-1]]), rows, transpose_x=True)
         return cpu.wanted(ctx, dx, dweight, cpu.sum_rows(rows))

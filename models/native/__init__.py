@@ -29,11 +29,11 @@ def gelu(x: Tensor) -> Tensor:
     return y
 
 
-def gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(x) again, and the gradient of x."""
-    y, dx = paddle.empty_like(x), paddle.empty_like(x)
-    _call("gelu_backward", x, dy, y, dx, x.size)
-    return y, dx
+def gelu_backward_(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(x) again, and the gradient of x, which takes the place of dy."""
+    y, dy = paddle.empty_like(x), dy.contiguous()
+    _call("gelu_backward", x, dy, y, dy, x.size)
+    return y, dy
 
 
 def add_row_(x: Tensor, row: Tensor) -> Tensor:
