@@ -11,6 +11,8 @@ in the gradient of a product. A GPU's own count, `kernels_per_step`, has them al
 """
 
 import contextlib
+import dataclasses
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -48,6 +50,28 @@ def count(step: Callable[[], Tensor], on_gpu: bool, parameters: int = 1) -> dict
     with as_on_a_gpu() as unseen, profile:
         step().numpy()
     return _counts(profile.profiler_result.get_data().values(), on_gpu, parameters, unseen)
+
+
+def kept(forward: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
+    """Run a forward pass, and return how many bytes it keeps for its backward pass, apart from the weights."""
+    found: list[weakref.ref[_Kept]] = []
+
+    def pack(tensor: Tensor) -> _Kept:
+        wrapped = _Kept(tensor)
+        found.append(weakref.ref(wrapped))
+        return wrapped
+
+    with paddle.autograd.saved_tensors_hooks(pack, lambda wrapped: wrapped.tensor):
+        result = forward()  # it holds what is kept
+    tensors = [wrapped.tensor for each in found if (wrapped := each())]
+    bytes_at = {tensor.data_ptr(): int(tensor.size) * tensor.element_size() for tensor in tensors}
+    del result
+    return sum(bytes_at[place] for place in set(bytes_at) - {weight.data_ptr() for weight in weights})
+
+
+@dataclasses.dataclass(eq=False)
+class _Kept:
+    tensor: Tensor
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def _take_turns(subjects: Sequence[Process], part: str, steps: int, batch: int) 
         memory = subject.ask("peak_memory")  # before the profiler, which needs memory too
         if memory is not None:
             entry["peak_memory_mb"] = memory
-        entries.append({**entry, **subject.ask("count")})
+        entries.append({**entry, **subject.ask("kept"), **subject.ask("count")})
     return entries
 
 
@@ -248,6 +248,10 @@ def _say_rate(name: str, entry: Entry, say: Say) -> None:
         line += f", warm-up {entry['warm_up_seconds']:.0f} s"
     if "peak_memory_mb" in entry:
         line += f", peak memory {entry['peak_memory_mb']:.0f} MB"
+    if "kept_mb_per_picture" in entry:
+        line += f", {entry['kept_mb_per_picture']:.1f} MB a picture kept for the backward pass"
+    if "kept_mb_per_picture_on_a_gpu" in entry:
+        line += f" (on a GPU {entry['kept_mb_per_picture_on_a_gpu']:.1f})"
     for key in (key for key in entry if key.endswith("_per_step")):
         line += f", {entry[key]} {key.removesuffix('_per_step')} per step"
     say(line + (f"; {entry['data']}" if "data" in entry else ""))

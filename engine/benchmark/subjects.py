@@ -127,6 +127,23 @@ class _Bench:
 
         return paddle.device.cuda.max_memory_allocated() / 1e6
 
+    def kept(self) -> dict[str, float]:
+        """Return how many MB per picture a training step keeps for its backward pass; nothing of other parts.
+
+        On a CPU also how many a GPU would keep in float32, where Paddle's own operators run.
+        """
+        from engine.benchmark.count import as_on_a_gpu, kept
+
+        if self.part_name != "train_step":
+            return {}
+        model, images = self.subject.model, self.subject.batch[0]
+        found = {"kept_mb_per_picture": kept(lambda: model(images), model.parameters()) / len(images) / 1e6}
+        if self.device == "cpu":
+            with as_on_a_gpu():
+                on_a_gpu = kept(lambda: model(images), model.parameters())
+            found["kept_mb_per_picture_on_a_gpu"] = on_a_gpu / len(images) / 1e6
+        return found
+
     def count(self) -> dict[str, int]:
         """Return the profiler's counts of one step; on a CPU those that a GPU would have, nothing at amp.level O2."""
         from engine.benchmark.count import as_on_a_gpu, count

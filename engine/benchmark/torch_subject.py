@@ -136,8 +136,12 @@ class _Bench:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes
         return None
 
-    def count(self) -> dict[str, int]:
+    def kept(self) -> dict[str, float]:
         """Return no counts: those of this project are Paddle's."""
+        return {}
+
+    def count(self) -> dict[str, int]:
+        """Return no counts, likewise."""
         return {}
 
     def _forward(self) -> Tensor:
