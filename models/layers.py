@@ -83,6 +83,13 @@ class DepthwiseConv2D(nn.Conv2D):
         return as_type(y, x.dtype)
 
 
+class GELU(nn.Layer):
+    """The exact (erf) GELU, of any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cpu.gelu(x)
+
+
 class LinearOfGelu(Linear):
     """A linear layer of the exact (erf) GELU of its input, with dropout between them: [..., in] -> [..., out]."""
 

@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from .attention import Attention, position_biases
-from .layers import Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
+from .layers import GELU, Conv2D, DepthwiseConv2D, DropPath, LayerNorm, LayerNorm2D, Linear, Mlp
 from .precision import CastOnce, as_type
 from .recompute import recomputed
 from .windows import PADDING_MASKS, Size, is_padded, merge, padding_mask, partition, relative_position_index
@@ -40,10 +40,10 @@ class LocalPatchEmbed(nn.Layer):
             self.proj = nn.Sequential(
                 Conv2D(in_chans, dim // 4, kernel_size=3, stride=2, padding=1),
                 LayerNorm2D(dim // 4),
-                nn.GELU(),
+                GELU(),
                 Conv2D(dim // 4, dim // 2, kernel_size=3, stride=2, padding=1),
                 LayerNorm2D(dim // 2),
-                nn.GELU(),
+                GELU(),
                 Conv2D(dim // 2, dim, kernel_size=3, stride=1, padding=1),
             )
         elif conv_type == "1conv":
@@ -84,7 +84,7 @@ class Projection(nn.Layer):
         if mode == "sc":
             if dim % in_dim:
                 raise ValueError(f"downsampling 'sc' cannot go from {in_dim} to {dim} channels: give a multiple")
-            self.proj = nn.Sequential(LayerNorm2D(in_dim), nn.GELU(), DepthwiseConv2D(in_dim, dim, stride=2))
+            self.proj = nn.Sequential(LayerNorm2D(in_dim), GELU(), DepthwiseConv2D(in_dim, dim, stride=2))
         elif in_dim == dim:
             self.proj = nn.Sequential(nn.Identity())
         else:
