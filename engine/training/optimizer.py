@@ -81,18 +81,18 @@ class _InRows(Optimizer):
 
     def append_regularization_ops(self, parameters_and_grads: list[Pair], regularization: None = None) -> list[Pair]:
         """Return the pairs (what to update, its gradients) with L2, after clipping; `step` calls it."""
-        groups = _grouped(parameters_and_grads, self._alike if self.in_rows else _precision)
-        if self.in_rows and not self._rows:
+        if not self.in_rows:
+            self._continue()
+            if not self.l2:
+                return parameters_and_grads
+            return [(parameter, gradient + parameter * self.l2) for parameter, gradient in parameters_and_grads]
+        groups = _grouped(parameters_and_grads, self._alike)
+        if not self._rows:
             self._rows = {parameters[0].name: _Row(parameters) for parameters, _ in groups}
         self._continue()
-        if self.in_rows:
-            self._check([parameter.name for parameters, _ in groups for parameter in parameters])
-            rows = [(self._rows[parameters[0].name].gather(), _flat(gradients)) for parameters, gradients in groups]
-            return [(row, gradients.add_(row * self.l2) if self.l2 else gradients) for row, gradients in rows]
-        if not self.l2:
-            return parameters_and_grads
-        flat = [(parameters, _flat(gradients).add_(_flat(parameters) * self.l2)) for parameters, gradients in groups]
-        return [pair for parameters, gradients in flat for pair in _cut(gradients, parameters)]
+        self._check([parameter.name for parameters, _ in groups for parameter in parameters])
+        rows = [(self._rows[parameters[0].name].gather(), _flat(gradients)) for parameters, gradients in groups]
+        return [(row, gradients.add_(row * self.l2) if self.l2 else gradients) for row, gradients in rows]
 
     def state_dict(self) -> dict[str, Any]:
         """Return Paddle's state dict of each parameter; float32 weights are there for parameters of 16 bits."""
