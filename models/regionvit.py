@@ -22,7 +22,11 @@ from .precision import CastOnce, as_type
 from .recompute import recomputed
 from .windows import PADDING_MASKS, Size, is_padded, merge, padding_mask, partition, relative_position_index
 
-PATCH_CONVS = ("3conv", "1conv", "linear")
+STEMS = {  # of each 3 x 3 convolution in a row: what divides the channels, and the stride
+    "3conv": ((4, 2), (2, 2), (1, 1)),
+    "4conv": ((2, 2), (2, 1), (1, 2), (1, 1)),  # this project's own: more of them, and at half the side of the picture
+}
+PATCH_CONVS = (*STEMS, "1conv", "linear")
 DOWNSAMPLINGS = ("c", "sc")
 
 
@@ -31,21 +35,18 @@ class LocalPatchEmbed(nn.Layer):
 
     def __init__(self, patch_size: int, in_chans: int, dim: int, conv_type: str):
         super().__init__()
-        if conv_type == "3conv":
+        if conv_type in STEMS:
             if patch_size != 4 or dim % 4:
                 raise ValueError(
-                    f"patch_conv_type '3conv' needs patch_size 4 and embed_dim[0] divisible by 4, "
+                    f"patch_conv_type {conv_type!r} needs patch_size 4 and embed_dim[0] divisible by 4, "
                     f"not {patch_size} and {dim}: change these or use '1conv' or 'linear'"
                 )
-            self.proj = nn.Sequential(
-                Conv2D(in_chans, dim // 4, kernel_size=3, stride=2, padding=1),
-                LayerNorm2D(dim // 4),
-                GELU(),
-                Conv2D(dim // 4, dim // 2, kernel_size=3, stride=2, padding=1),
-                LayerNorm2D(dim // 2),
-                GELU(),
-                Conv2D(dim // 2, dim, kernel_size=3, stride=1, padding=1),
-            )
+            layers: list[nn.Layer] = []
+            for divisor, stride in STEMS[conv_type]:
+                layers += [LayerNorm2D(in_chans), GELU()] if layers else []
+                layers.append(Conv2D(in_chans, dim // divisor, kernel_size=3, stride=stride, padding=1))
+                in_chans = dim // divisor
+            self.proj = nn.Sequential(*layers)
         elif conv_type == "1conv":
             self.proj = Conv2D(in_chans, dim, 2 * patch_size, stride=patch_size, padding=patch_size - 1)
         else:
@@ -224,7 +225,7 @@ class RegionViT(nn.Layer):
         embed_dim: channels of the tokens, then of each stage: one more entry than there are stages.
         depth, num_heads, kernel_sizes, downsampling: one entry per stage: encoders, attention heads, window side (the
             same in all stages, because both maps shrink together), and 'c' (keep) or 'sc' (halve the maps).
-        patch_conv_type: '3conv' (patch 4 only), '1conv' or 'linear'.
+        patch_conv_type: '3conv' or '4conv' (patch 4 only), '1conv' or 'linear'.
         peg: positional encoding by a depth-wise convolution after each stage's first encoder.
         det_norm: a LayerNorm2D on each stage's local map, whose output the next stage gets too.
         padding_mask: 'reference' (the one of the official weights) or 'exact'; see `windows.padding_mask`.

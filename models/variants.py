@@ -36,7 +36,7 @@ def _variant(
 
 
 # The paper's table of architectures; channels and heads are those of the first stage and double with each further one.
-# The last row is this project's own, for 32 x 32 pictures in their native size on small machines.
+# The last two rows are this project's own, for 32 x 32 pictures in their native size on small machines.
 VARIANTS = {
     #                                    dim  heads      depth    patch conv  ws
     "regionvit_tiny_224": _variant(       64,     2, (2, 2,  8, 2), "3conv",   7),
@@ -48,6 +48,7 @@ VARIANTS = {
     "regionvit_base_w14_224": _variant(  128,     4, (2, 2, 14, 2), "1conv",  14),
     "regionvit_base_w14_peg_224": _variant(128,   4, (2, 2, 14, 2), "1conv",  14, peg=True),
     "regionvit_micro_32": _variant(       96,     3, (2, 3),        "3conv",   4, img_size=32),
+    "regionvit_micro_conv_32": _variant(  96,     3, (1, 3),        "4conv",   4, img_size=32),
 }  # fmt: skip
 
 

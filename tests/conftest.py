@@ -62,7 +62,7 @@ def nano():
     from tests.support.runs import NANO
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "regionvit_micro_32", NANO)
+        patch.setitem(VARIANTS, "regionvit_micro_conv_32", NANO)
         yield
 
 

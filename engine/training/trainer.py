@@ -31,7 +31,7 @@ from engine.training.step import Batch, gradient_norm, train_step
 from engine.weights.pdparams import CheckpointError
 
 DIVERGED = "diverged_"
-MICRO = "regionvit_micro_32"
+MICRO = "regionvit_micro"  # how the names of models for small machines begin
 DAY = 24 * 60 * 60  # seconds; a run that takes longer is worth a warning
 LINES = 10  # the least number of times that a progress bar shows new figures in an epoch
 # Without tqdm's own estimate, which is that of the epoch: the figures have that of the run.
@@ -228,7 +228,7 @@ class Trainer:
         if days <= 1:
             return
         advice = f"on a CPU, train configs/micro_{self.data_name}.yaml instead"
-        if self.model_name == MICRO:
+        if self.model_name.startswith(MICRO):
             advice = "lower train.epochs"
         self.records.warn(
             f"at the pace of the first steps ({pace:.2g} s each), training takes {days:.1f} days on this device: "

@@ -175,8 +175,9 @@ def test_without_classes_gives_features():
     assert free_model(num_classes=0)(picture(1, 64, 64)).shape == [2, 128]
 
 
-def test_micro_is_small_and_native_to_32_pixels():
-    model = build_model("regionvit_micro_32", num_classes=10)
+@pytest.mark.parametrize("name", ["regionvit_micro_32", "regionvit_micro_conv_32"])
+def test_micro_is_small_and_native_to_32_pixels(name):
+    model = build_model(name, num_classes=10)
     model.eval()
     assert sum(int(p.size) for p in model.parameters()) < 2_000_000
     maps = model.forward_features(picture(1, 32, 32), detection=True)
@@ -270,7 +271,7 @@ def test_drop_path_rises_linearly_over_all_encoders():
         ({"num_heads": [3, 2, 4, 8]}, ["embed_dim 16", "num_heads 3"]),
         ({"depth": [1, 1, 2]}, ["embed_dim has 5 entries", "'depth': 3"]),
         ({"patch_size": 2}, ["3conv", "patch_size 4", "1conv"]),
-        ({"patch_conv_type": "2conv"}, ["'2conv'", "3conv, 1conv, linear"]),
+        ({"patch_conv_type": "2conv"}, ["'2conv'", "3conv, 4conv, 1conv, linear"]),
         ({"padding_mask": "none"}, ["'none'", "reference, exact"]),
         ({"downsampling": ["c", "s", "sc", "sc"]}, ["'s'", "c, sc"]),
         ({"downsampling": ["c", "c", "sc", "sc"]}, ["from 16 to 32", "sc"]),

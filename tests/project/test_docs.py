@@ -219,7 +219,7 @@ def test_the_first_screen_can_be_pasted_after_the_demo(page):
     assert lines[:2] == ["make demo", ". .venv/bin/activate"]
     assert "VENV ?= .venv\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     configs = [load_config(ROOT / name) for line in lines for name in re.findall(r"-c (\S+)", line)]
-    assert [config.model.name for config in configs] == ["regionvit_micro_32"]
+    assert [config.model.name for config in configs] == ["regionvit_micro_conv_32"]
     demo = load_config(ROOT / "configs/digits_demo.yaml").output_dir
     assert re.findall(r"--weights (\S+)", block) == [f"{demo}/best_model.pdparams"]
     assert all((ROOT / name).exists() for name in re.findall(r"python (\S+)", block))

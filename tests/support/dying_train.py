@@ -20,7 +20,7 @@ from models import VARIANTS
 from tests.support.drawing import blank_figures
 from tests.support.runs import NANO
 
-VARIANTS["regionvit_micro_32"] = NANO
+VARIANTS["regionvit_micro_conv_32"] = NANO
 paddle = state.paddle  # imported by the project, after its settings for it
 deadly, signum = int(sys.argv.pop(1)), getattr(signal, sys.argv.pop(1))
 if os.environ.get("DYING_RANK", "0") != os.environ.get("PADDLE_TRAINER_ID", "0"):

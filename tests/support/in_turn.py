@@ -63,7 +63,7 @@ def run(script, arguments, signal_at=None, **_):
 
 def main():
     jobs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    VARIANTS["regionvit_micro_32"] = NANO
+    VARIANTS["regionvit_micro_conv_32"] = NANO
     results, file = {}, Path(sys.argv[2])
     with blank_figures():
         for job in jobs:

@@ -11,6 +11,6 @@ from models import VARIANTS
 from tests.support.drawing import blank_figures
 from tests.support.runs import NANO
 
-VARIANTS["regionvit_micro_32"] = NANO
+VARIANTS["regionvit_micro_conv_32"] = NANO
 with blank_figures():
     cli.run(train.main, several=True)

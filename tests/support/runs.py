@@ -18,11 +18,14 @@ from tests.support.device import DEVICE
 ROOT = Path(__file__).parents[2]
 MICRO = ROOT / "configs" / "micro_cifar10.yaml"
 # A smaller Micro for runs in a test's own process, whose claims do not depend on a model's size.
-NANO = {**VARIANTS["regionvit_micro_32"], "embed_dim": (16, 16, 32), "depth": (1, 1), "num_heads": (1, 2)}
+NANO = {**VARIANTS["regionvit_micro_conv_32"], "embed_dim": (16, 16, 32), "depth": (1, 1), "num_heads": (1, 2)}
 SMALL = (
     f"device={DEVICE}",
     "data.num_workers=0",
     "data.batch_size=16",
+    "optimizer.name=Adam",  # as the notebook's, without a warm-up
+    "optimizer.weight_decay=1e-5",
+    "optimizer.warmup_epochs=0",
     "optimizer.learning_rate=1e-3",
     "train.epochs=2",
     "train.log_interval=4",

@@ -71,7 +71,7 @@ def test_every_pipeline_is_timed(report):
 @pytest.mark.slow
 def test_saving_is_timed_in_seconds(report):
     assert_rate(report["save"], "seconds")
-    model = build_model("regionvit_micro_32", num_classes=10)
+    model = build_model("regionvit_micro_conv_32", num_classes=10)
     numbers = 3 * sum(int(parameter.size) for parameter in model.parameters())  # weights and Adam's two moments
     assert report["save"]["megabytes"] == pytest.approx(4 * numbers / 1e6, rel=0.05)
 
@@ -103,7 +103,7 @@ def test_one_model_has_as_many_launches_on_either_side_but_for_the_optimizer(rep
 
 @pytest.mark.slow
 def test_the_report_says_what_was_measured_where_and_when(report):
-    assert report["config"]["model.name"] == "regionvit_micro_32"
+    assert report["config"]["model.name"] == "regionvit_micro_conv_32"
     assert report["config"]["data.batch_size"] == 2
     assert report["arguments"]["steps"] == 2
     assert report["environment"]["device"].startswith(f"{DEVICE} (")

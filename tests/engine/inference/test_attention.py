@@ -24,8 +24,8 @@ def home(tmp_path_factory, nano):
     folder = tmp_path_factory.mktemp("home")
     archives.write(folder / "archive.tar.gz", archives.members(train=20, test=12))
     paddle.seed(1)
-    paddle.save(build_model("regionvit_micro_32", num_classes=10).state_dict(), str(folder / "nano.pdparams"))
-    other = build_model("regionvit", **{**VARIANTS["regionvit_micro_32"], "num_heads": (2, 2)}, num_classes=10)
+    paddle.save(build_model("regionvit_micro_conv_32", num_classes=10).state_dict(), str(folder / "nano.pdparams"))
+    other = build_model("regionvit", **{**VARIANTS["regionvit_micro_conv_32"], "num_heads": (2, 2)}, num_classes=10)
     paddle.save(other.state_dict(), str(folder / "other.pdparams"))
     picture = np.random.RandomState(0).randint(0, 256, (90, 60, 3))
     cv2.imwrite(str(folder / "picture.png"), cv2.resize(picture.astype(np.uint8), (120, 180)))
@@ -61,9 +61,9 @@ def test_a_validation_picture_is_drawn_by_its_number(home, monkeypatch, capsys, 
 @pytest.mark.slow
 def test_each_choice_changes_the_figures(home, monkeypatch, tmp_path):
     """But rollout knows neither heads nor a single encoder."""
-    monkeypatch.setitem(VARIANTS, "regionvit_micro_32", {**NANO, "depth": (2, 2)})
+    monkeypatch.setitem(VARIANTS, "regionvit_micro_conv_32", {**NANO, "depth": (2, 2)})
     paddle.seed(1)
-    paddle.save(build_model("regionvit_micro_32", num_classes=10).state_dict(), str(tmp_path / "deep.pdparams"))
+    paddle.save(build_model("regionvit_micro_conv_32", num_classes=10).state_dict(), str(tmp_path / "deep.pdparams"))
     choices = {
         "default": [],
         "region": ["--region", "0,1"],
@@ -117,7 +117,7 @@ def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, parts
 def seen(nano):
     """Arguments of the figures for a model with two encoders per stage and the region 0,1 of 2 x 2."""
     paddle.seed(2)
-    model = build_model("regionvit_micro_32", num_classes=10, depth=(2, 2))
+    model = build_model("regionvit_micro_conv_32", num_classes=10, depth=(2, 2))
     x = paddle.to_tensor(np.random.RandomState(3).standard_normal([1, 3, 32, 32]).astype("float32"))
     maps = attention_maps(model, x)
     picture = np.random.RandomState(4).randint(0, 256, [32, 32, 3]).astype(np.uint8)

@@ -119,7 +119,7 @@ def test_the_report_shows_the_numbers_of_eval_json(browser, output):
     page = browser.find_element("tag name", "body").text
     for fact in (measured["provenance"]["weights_sha256"], measured["provenance"]["archive_md5"], measured["device"]):
         assert fact in page
-    assert "name: regionvit_micro_32" in page
+    assert "name: regionvit_micro_conv_32" in page
 
 
 def test_a_class_may_be_named_anything_in_the_report(browser, output):
@@ -162,9 +162,9 @@ def test_the_report_is_readable_on_any_screen(browser, output, width):
     [
         ("scalar", ["curves", "optimizer", "performance"]),
         ("sample/image", ["augmented", "confusion_matrix", "mistakes", "predictions"]),
-        ("sample/text", ["config", "provenance", "model.name: regionvit_micro_32"]),
+        ("sample/text", ["config", "provenance", "model.name: regionvit_micro_conv_32"]),
         ("histogram", ["cls_token gradients", "layers.0 parameters", "head gradients"]),
-        ("hyper-parameter", [*HPARAMS, "regionvit_micro_32", *BEST.values()]),
+        ("hyper-parameter", [*HPARAMS, "regionvit_micro_conv_32", *BEST.values()]),
     ],
 )
 def test_every_page_of_the_dashboard_shows_the_run(browser, dashboard, page, words):

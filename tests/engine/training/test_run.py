@@ -237,7 +237,7 @@ def test_the_dashboard_has_every_kind_of_record(trained):
     assert set(tags["image"]) == {"augmented", "predictions", "confusion_matrix", "mistakes"}
     assert "hyper_parameters" in tags
     config, provenance = (reader.get_data("text", tag)[0].text.encoded_text_string for tag in ("config", "provenance"))
-    assert "model.name: regionvit_micro_32 · " in config
+    assert "model.name: regionvit_micro_conv_32 · " in config
     assert f"paddle: {paddle.__version__} · " in provenance
     assert "data_md5: " in provenance
 
