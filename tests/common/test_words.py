@@ -9,4 +9,4 @@ def test_counts_have_their_noun(count, text, monkeypatch):
     assert counted(count, "thread") == text
     assert counted(count, "batch", "batches") == text.replace("threads", "batches").replace("thread", "batch")
     monkeypatch.setattr(device, "cpu_threads", lambda: count)
-    assert f", {text})" in device.describe_device("cpu")
+    assert f", {text}, " in device.describe_device("cpu")
