@@ -62,7 +62,12 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def gelu_backward_(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(x) again, and the gradient of x for that of GELU(x), dy, whose memory may be used."""
+    """Return GELU(x) again, and the gradient of x for that of GELU(x), dy, whose memory may be used.
+
+    Raises:
+        RuntimeError: second derivatives are wanted.
+    """
+    native.refuse_second_derivative(x, dy)
     if applies(x) and native.available():
         return native.gelu_backward_(x, dy)
     with paddle.enable_grad():

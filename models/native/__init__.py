@@ -105,6 +105,16 @@ def attend_backward(
     return dqkv, dbias
 
 
+def refuse_second_derivative(*tensors: Tensor) -> None:
+    """Refuse to compute what autograd would take for constant.
+
+    Raises:
+        RuntimeError: it would record a computation with these tensors, as for `paddle.grad(..., create_graph=True)`.
+    """
+    if paddle.is_grad_enabled() and not all(tensor.stop_gradient for tensor in tensors):
+        raise RuntimeError("this operation has no second derivative: differentiate without create_graph=True")
+
+
 def _sizes(qkv: Tensor, mask: Tensor | None, heads: int, queries: int) -> tuple[int, ...]:
     """Return S, windows, N, Q, heads and D as kernels.c calls them."""
     S, N, C3 = qkv.shape
@@ -116,7 +126,13 @@ def _call(kernel: str, *arguments: Tensor | int | float | None) -> None:
 
     Raises:
         MemoryError: it found no memory to work in.
+        RuntimeError: see `refuse_second_derivative`.
+        TypeError: a tensor is neither float32 nor a mask.
     """
+    tensors = [each for each in arguments if isinstance(each, Tensor)]
+    refuse_second_derivative(*tensors)
+    if others := {str(each.dtype) for each in tensors} - {str(paddle.float32), str(paddle.bool)}:
+        raise TypeError(f"{kernel} needs float32, not {', '.join(sorted(others))}: convert the model or its input")
     arguments = tuple(each.contiguous() if isinstance(each, Tensor) else each for each in arguments)
     if not _kernel(kernel)(*map(_in_c, arguments)):
         raise MemoryError(f"no memory left for {kernel}")

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models import cpu, native
+from models import cpu, lean, native
 from models.attention import Attention
 
 pytestmark = pytest.mark.cpu
@@ -103,6 +103,31 @@ def test_a_depthwise_convolution_hands_nan_on_to_the_neighbours_alone(stride):
     neighbours = (abs(rows[:, None] - 2) <= 1) & (abs(columns - 3) <= 1)
     np.testing.assert_array_equal(np.isnan(y.numpy()[0, 2:]), [neighbours] * 2)
     assert np.isfinite(y.numpy()[0, :2]).all()
+
+
+SECOND = {
+    "gelu": (cpu.gelu, (2, 4)),
+    "linear of gelu": (lambda x: lean.linear_of_gelu(x, paddle.ones([4, 3]), paddle.ones([3])), (2, 4)),
+    "layer norm": (lambda x: cpu.layer_norm(x, *(paddle.ones([4]),) * 2, 1e-6), (2, 4)),
+    "layer norm of maps": (lambda x: cpu.layer_norm_2d(x, *(paddle.ones([1, 4, 1, 1]),) * 2, 1e-6), (2, 4, 1, 1)),
+    "attention": (lambda x: cpu.attend(x, None, None, 1, 1.0, 5), (2, 5, 96)),
+    "depth-wise convolution": (lambda x: cpu.depthwise_conv2d(x, paddle.ones([4, 1, 3, 3]), None, 1), (2, 4, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivatives_are_refused_instead_of_taken_for_zero(name):
+    function, shape = SECOND[name]
+    x = paddle.to_tensor(normal(7, *shape), stop_gradient=False)
+    with pytest.raises((OSError, RuntimeError), match="no second derivative"):  # Paddle wraps it
+        paddle.grad(function(x).square().sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_weights_of_another_precision_are_refused_instead_of_read_as_float32(dtype):
+    weight = paddle.ones([4]).astype(dtype)
+    with pytest.raises(TypeError, match=f"layer_norm needs float32, not .*{dtype}"):
+        cpu.layer_norm(paddle.ones([2, 4]), weight, weight, 1e-6)
 
 
 def notes_of(tmp_path, processes=1, **environ):
