@@ -131,8 +131,8 @@ def _call(kernel: str, *arguments: Tensor | int | float | None) -> None:
     """
     tensors = [each for each in arguments if isinstance(each, Tensor)]
     refuse_second_derivative(*tensors)
-    if others := {str(each.dtype) for each in tensors} - {str(paddle.float32), str(paddle.bool)}:
-        raise TypeError(f"{kernel} needs float32, not {', '.join(sorted(others))}: convert the model or its input")
+    if others := [str(each.dtype) for each in tensors if each.dtype not in (paddle.float32, paddle.bool)]:
+        raise TypeError(f"{kernel} needs float32, not {', '.join(others)}: convert the model or its input")
     arguments = tuple(each.contiguous() if isinstance(each, Tensor) else each for each in arguments)
     if not _kernel(kernel)(*map(_in_c, arguments)):
         raise MemoryError(f"no memory left for {kernel}")
