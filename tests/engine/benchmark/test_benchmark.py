@@ -44,7 +44,17 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     (folder / "other.py").write_text(OTHER, encoding="utf-8")
     nowhere = f"data.file={folder}/none.tar.gz"
-    tool(*SMALL, "-o", nowhere, "--against", folder / "other.py", "--json", folder / "report.json")
+    tool(
+        *SMALL,
+        "-o",
+        nowhere,
+        "-o",
+        "optimizer.name=Adam",
+        "--against",
+        folder / "other.py",
+        "--json",
+        folder / "report.json",
+    )
     assert sorted(file.name for file in folder.iterdir()) == ["other.py", "report.json"]
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
