@@ -175,7 +175,7 @@ def test_an_implementation_in_torch_is_timed_in_turns(tmp_path, which):
     lines = []
     report = measure.measure(
         MICRO,
-        ["data.batch_size=2", "device=cpu"],
+        ["data.batch_size=2", "device=cpu", "model.name=regionvit_micro_32"],
         parts=measure.COMPARED,
         steps=2,
         against=tmp_path / "other.py" if which == "a file" else OFFICIAL,
