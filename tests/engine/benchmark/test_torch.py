@@ -12,6 +12,7 @@ from engine.benchmark.torch_process import TorchProcess, check_torch
 from engine.config.load import load_config
 from engine.errors import UserError
 from engine.system import tuning
+from tests.support.device import DEVICE
 from tests.support.errors import refuses
 
 PROJECT = Path(__file__).parents[3]
@@ -175,7 +176,7 @@ def test_an_implementation_in_torch_is_timed_in_turns(tmp_path, which):
     lines = []
     report = measure.measure(
         MICRO,
-        ["data.batch_size=2", "device=cpu", "model.name=regionvit_micro_32"],
+        ["data.batch_size=2", f"device={DEVICE}", "model.name=regionvit_micro_32"],
         parts=measure.COMPARED,
         steps=2,
         against=tmp_path / "other.py" if which == "a file" else OFFICIAL,
