@@ -12,7 +12,7 @@ from . import cpu
 def linear_of_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """GELU(x) weight + bias: x [..., in], weight [in, out], bias [out] -> [..., out].
 
-    Only x is kept. GELU(x) takes as much memory, and more time to keep than to compute on most devices.
+    Only x is kept; the backward pass computes GELU(x) again.
     """
     if paddle.in_dynamic_mode() and paddle.is_grad_enabled():
         return _LinearOfGelu.apply(x, weight, bias)

@@ -54,17 +54,19 @@ class Predictions:
 
     def confusion(self) -> np.ndarray:
         """Return the confusion matrix: counts int64 [classes, classes], rows are true, columns predicted classes."""
-        count = len(self.classes)
-        return np.bincount(self.labels * count + self.predicted, minlength=count**2).reshape(count, count)
+        from sklearn.metrics import confusion_matrix
+
+        return confusion_matrix(self.labels, self.predicted, labels=self.classes)
 
     def per_class(self) -> list["ClassQuality"]:
         """Return the quality of each class; a metric is 0 if the class was never predicted or has no pictures."""
-        confusion = self.confusion()
-        right, images, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-        precision, recall = right / np.maximum(predicted, 1), right / np.maximum(images, 1)
-        f1 = 2 * right / np.maximum(images + predicted, 1)
-        columns = (precision.tolist(), recall.tolist(), f1.tolist(), images.tolist())
-        return [ClassQuality(*row) for row in zip(*columns, strict=True)]
+        from sklearn.metrics import precision_recall_fscore_support
+
+        columns = precision_recall_fscore_support(self.labels, self.predicted, labels=self.classes, zero_division=0)
+        return [
+            ClassQuality(float(precision), float(recall), float(f1), int(images))
+            for precision, recall, f1, images in zip(*columns, strict=True)
+        ]
 
     def calibration(self, bins: int = BINS) -> "Calibration":
         """Return the reliability diagram: accuracy and confidence in `bins` equal intervals of confidence.

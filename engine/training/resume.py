@@ -15,6 +15,7 @@ from engine.output.folder import read_environments
 from engine.system import processes
 from engine.training.state import State, follow_new_cosine, restore
 from engine.weights.pdparams import load
+from models import native
 
 HOLDOUT_SPLIT = "data.holdout_split"
 
@@ -52,6 +53,8 @@ def changed_libraries(saved: Mapping[str, Any], output: Path, now: Mapping[str, 
         now: the present versions, by name.
     """
     before = saved["about"].get("libraries") or (read_environments(output) or [{}])[-1]
+    if before:
+        before = {"kernels": native.PADDLES, **before}  # older runs had no others
     changed = [name for name in now if before.get(name, now[name]) != now[name]]  # older runs do not note all of them
     if not changed:
         return []

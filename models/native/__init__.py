@@ -9,7 +9,9 @@ from typing import Any
 import paddle
 from paddle import Tensor
 
-from .build import kernels
+from .build import PADDLES, kernels
+
+__all__ = ["PADDLES", "kernels"]
 
 
 def available() -> bool:
@@ -37,7 +39,7 @@ def gelu_backward_(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def add_row_(x: Tensor, row: Tensor) -> Tensor:
-    """Add row [n] to each of x [rows, n], in place."""
+    """Add row [n] to each of x [rows, n] in place; x must be contiguous."""
     _call("add_row", x, row, *x.shape)
     return x
 

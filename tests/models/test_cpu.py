@@ -7,6 +7,7 @@ import pytest
 
 from engine.metrics.losses import LabelSmoothingCrossEntropy
 from models import VARIANTS, build_model, cpu, lean, native
+from tests.support.kernels import need_kernels
 from tests.support.reference import fill, free_model, narrow, unfilled
 
 pytestmark = pytest.mark.cpu
@@ -38,8 +39,8 @@ def kernels(request, monkeypatch):
     """Both ways of a CPU: the kernels in C, and Paddle's operators where there is no compiler."""
     if request.param == "paddle":
         monkeypatch.setattr(native, "available", lambda: False)
-    elif not native.available():
-        pytest.skip(native.kernels().note)
+    else:
+        need_kernels()
     return request.param
 
 

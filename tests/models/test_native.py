@@ -12,6 +12,7 @@ import pytest
 
 from models import cpu, lean, native
 from models.attention import Attention
+from tests.support.kernels import need_kernels
 
 pytestmark = pytest.mark.cpu
 ROOT = Path(__file__).parents[2]
@@ -31,8 +32,7 @@ SEQUENCES = {
 
 @pytest.fixture(autouse=True)
 def built():
-    if not native.available():
-        pytest.skip(native.kernels().note)
+    need_kernels()
 
 
 def normal(seed, *shape):
@@ -157,9 +157,18 @@ def test_processes_that_build_at_the_same_time_leave_one_library_which_later_one
         ({"REGIONVIT_KERNELS": "paddle"}, "REGIONVIT_KERNELS=paddle"),
         ({"PATH": "", "CC": ""}, "no C compiler"),
         ({"CC": "false"}, "false failed"),
+        ({"CC": "no-such-compiler -m64"}, "no C compiler no-such-compiler"),
+        ({"CC": "'"}, "is no command"),
         ({"XDG_CACHE_HOME": __file__}, "cannot be written"),
     ],
-    ids=["switched off", "no compiler", "a compiler that fails", "no cache"],
+    ids=[
+        "switched off",
+        "no compiler",
+        "a compiler that fails",
+        "a compiler that is missing",
+        "half a quotation",
+        "no cache",
+    ],
 )
 def test_where_they_cannot_be_built_paddles_run_and_the_reason_is_named(environ, reason, tmp_path):
     (note,) = notes_of(tmp_path, **environ)
@@ -168,8 +177,24 @@ def test_where_they_cannot_be_built_paddles_run_and_the_reason_is_named(environ,
     assert "\n" not in note
 
 
+def test_a_compiler_may_have_arguments_which_make_another_library(tmp_path):
+    assert notes_of(tmp_path)[0].startswith("kernels built by ")
+    assert notes_of(tmp_path, CC="cc -mno-avx512f") == ["kernels built by cc"]
+    assert len(list((tmp_path / "regionvit").iterdir())) == 2
+
+
 def test_a_damaged_library_is_built_again(tmp_path):
     notes_of(tmp_path)
     (file,) = (tmp_path / "regionvit").iterdir()
     file.write_bytes(b"not a library")
     assert notes_of(tmp_path)[0].startswith("kernels built by ")
+
+
+@pytest.mark.slow
+def test_a_cpu_without_vectors_of_512_bits_computes_the_same(tmp_path):
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CC": "cc -mno-avx512f"}
+    tests = "attention or gelu or depthwise or nan"
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", __file__, "-k", tests]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, encoding="utf-8", timeout=600)
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout

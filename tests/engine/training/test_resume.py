@@ -33,6 +33,7 @@ from engine.weights import pdparams
 from tests.support import archives
 from tests.support.device import DEVICE
 from tests.support.errors import one_line_about, refuses
+from tests.support.kernels import need_kernels
 from tests.support.runs import (
     MICRO,
     ROOT,
@@ -450,7 +451,18 @@ def test_a_library_of_another_version_is_named_with_both_versions(name, tmp_path
     (warning,) = resuming.changed_libraries(written_with({**now, name: "0.1"}), tmp_path, now)
     assert all(word in warning for word in (f"{name} 0.1", f"{name} {now[name]}"))
     older = {key: value for key, value in now.items() if key != name}  # than the library's being noted
-    assert resuming.changed_libraries(written_with(older), tmp_path, now) == []
+    if name != "kernels":
+        assert resuming.changed_libraries(written_with(older), tmp_path, now) == []
+
+
+@pytest.mark.cpu
+def test_a_checkpoint_older_than_the_kernels_in_c_was_written_with_paddles(tmp_path):
+    need_kernels()
+    now = libraries()
+    older = {key: value for key, value in now.items() if key != "kernels"}
+    (warning,) = resuming.changed_libraries(written_with(older), tmp_path, now)
+    assert "kernels Paddle's" in warning
+    assert f"kernels {now['kernels']}" in warning
 
 
 def test_all_libraries_of_another_version_are_named_in_one_warning(tmp_path):
