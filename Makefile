@@ -35,7 +35,7 @@ test: $(VENV)/.ready-test  ## set up, check style and types, run the fast tests
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert  ## run the slow tests, but for exports
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-study  ## run the slow tests, but for exports
 	$(RUN) -m pytest -q -m slow --ignore tests/engine/inference/test_export.py
 
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
@@ -70,6 +70,10 @@ clean:  ## remove the virtual environments and caches
 	$*/bin/python $(PIP_INSTALL) -r requirements/test.txt
 	touch $@
 
+%/.ready-study: %/.ready
+	$*/bin/python $(PIP_INSTALL) -r requirements/explore.txt -r requirements/notebook.txt
+	touch $@
+
 # torch's own index may be out of reach where its CPU build is at hand; five retries per package would take minutes.
 %/.ready-convert: %/.ready
 	$*/bin/python $(PIP_INSTALL) --retries 1 -r requirements/convert.txt
@@ -79,6 +83,7 @@ $(VENV)/.ready: $(PADDLE) requirements/common.txt pyproject.toml
 $(VENV)/.ready-test: requirements/test.txt
 $(VENV)/.ready-convert: requirements/convert.txt
 $(VENV)/.ready-export: requirements/export.txt
+$(VENV)/.ready-study: requirements/explore.txt requirements/notebook.txt
 .venv-3.0/.ready: PADDLE = requirements/cpu.txt paddlepaddle==3.0.0
 .venv-3.0/.ready: requirements/cpu.txt requirements/common.txt pyproject.toml
 .venv-2.6/.ready: PADDLE = requirements/cpu-2.6.txt
