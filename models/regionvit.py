@@ -9,6 +9,7 @@ Shapes: B pictures, C channels, a local map of H x W tokens, a regional map of H
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -237,6 +238,8 @@ class RegionViT(nn.Layer):
     Attributes:
         computes_in: the type that pictures are cast to, and that the model then computes in (see `precision`); None:
             the type of the pictures.
+        feature_channels, feature_strides: one entry per stage, of the maps that `forward_features(detection=True)`
+            returns: their channels, and their strides: a side that the last stride divides has side / stride cells.
 
     Raises:
         ValueError: an impossible shape; the message gives the valid values.
@@ -277,6 +280,8 @@ class RegionViT(nn.Layer):
             raise ValueError(f"mlp_ratio {mlp_ratio}: give a number above 0")
         self.img_size, self.num_classes, self.det_norm = img_size, num_classes, det_norm
         self.computes_in: paddle.dtype | None = None
+        self.feature_channels = list(embed_dim[1:])
+        self.feature_strides = [patch_size * 2**times for times in accumulate(mode == "sc" for mode in downsampling)]
 
         self.patch_embed = LocalPatchEmbed(patch_size, in_chans, embed_dim[0], patch_conv_type)
         self.cls_token = RegionalPatchEmbed(patch_size * kernel_sizes[0], in_chans, embed_dim[0])

@@ -171,6 +171,37 @@ def partition_with_dirty_padding(local, grid, ws):
     return partition(paddle.nn.functional.pad(local, pad) + channels * is_padding, grid, ws)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_channels_and_strides_of_the_maps_are_known_beforehand(name):
+    check_maps(unfilled(name), 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("conv", "patch", "modes", "strides"),
+    [("1conv", 2, ("c", "c", "sc"), [2, 2, 4]), ("linear", 3, ("sc", "c", "sc"), [6, 6, 12])],
+)
+def test_channels_and_strides_of_a_model_of_ones_own(conv, patch, modes, strides):
+    dims = [8, *(8 * stride // patch for stride in strides)]
+    model = free_model(
+        patch_conv_type=conv,
+        patch_size=patch,
+        embed_dim=dims,
+        depth=[1] * 3,
+        num_heads=[1] * 3,
+        kernel_sizes=[4] * 3,
+        downsampling=modes,
+    )
+    assert model.feature_strides == strides
+    check_maps(model, 48, 96)
+
+
+def check_maps(model, height, width):
+    with paddle.no_grad():
+        maps = model.forward_features(picture(1, height, width, batch=1), detection=True)
+    expected = zip(model.feature_channels, model.feature_strides, strict=True)
+    assert [m.shape for m in maps] == [[1, C, height // stride, width // stride] for C, stride in expected]
+
+
 def test_without_classes_gives_features():
     assert free_model(num_classes=0)(picture(1, 64, 64)).shape == [2, 128]
 
