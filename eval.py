@@ -49,7 +49,7 @@ def main() -> None:
         f"ips: {measured['images_per_second']:.1f} samples/s with loading, "
         f"{measured['model_images_per_second']:.1f} samples/s the model alone"
     )
-    names = ("eval.json", "predictions.png", *["report.html"] * arguments.report)
+    names = ("eval.json", "outputs.npz", "predictions.png", *["report.html"] * arguments.report)
     print("written:", ", ".join(str(Path(output) / name) for name in names))
 
 

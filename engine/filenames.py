@@ -21,6 +21,7 @@ CHECKPOINT = (*STATES, MANIFEST)
 
 # Results made from saved weights, stored beside them.
 EVALUATION = "eval.json"
+OUTPUTS = "outputs.npz"  # logits and labels of each picture of that evaluation
 REPORT = "report.html"
 FIGURES = {
     name: f"{name}.png" for name in ("predictions", "class_quality", "confusion_matrix", "reliability", "mistakes")
@@ -50,7 +51,7 @@ def optimizer(name: str) -> str:
 
 
 MODELS = tuple(file(name) for name in (BEST, FINAL) for file in (model, optimizer))
-OF_WEIGHTS = (EVALUATION, REPORT, ATTENTION, *EXPORTS.values(), *FIGURES.values())
+OF_WEIGHTS = (EVALUATION, OUTPUTS, REPORT, ATTENTION, *EXPORTS.values(), *FIGURES.values())
 RECORDS = (LOG, HISTORY, DASHBOARD, *CURVES.values())
 # In the order in which --overwrite moves them: checkpoints first, so that nobody resumes half a run; the config last,
 # because it marks a folder as a run.

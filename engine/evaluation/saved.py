@@ -1,5 +1,6 @@
-"""Evaluating saved weights: the numbers in `eval.json`, the figures, the report."""
+"""Evaluating saved weights: the numbers in `eval.json`, the outputs for each picture, the figures, the report."""
 
+import hashlib
 import json
 import math
 import time
@@ -18,6 +19,7 @@ from engine import filenames
 from engine.config import build
 from engine.config.options import Config
 from engine.errors import UserError
+from engine.evaluation import outputs
 from engine.evaluation.report import DPI, page, report_curves
 from engine.figures.curves import as_png, draw_curves
 from engine.figures.predictions import OF_PREDICTIONS, ON_A_PHONE
@@ -35,7 +37,7 @@ SECONDS = 3.0  # how long the speed of the model alone is measured
 def evaluate_weights(
     weights: str | Path, config: Config, output: str | Path, report: bool = False, flip: bool = False
 ) -> dict[str, Any] | None:
-    """Evaluate weights or an export on the validation pictures; write `eval.json` and `predictions.png`.
+    """Evaluate weights or an export on the validation pictures; write `eval.json`, `outputs.npz` and `predictions.png`.
 
     The data may have fewer classes than the model, or in another order, if the names of the model's classes are known.
     Of several processes each takes its share of the pictures; the first one writes, and the others return None.
@@ -78,6 +80,7 @@ def evaluate_weights(
     if processes.rank() > 0:
         processes.wait()  # when one process ends, the launcher may end the others
         return None
+    npz = outputs.as_npz(predictions)
     measured = {
         "top1": result.top1,
         "top5": result.top5,
@@ -97,7 +100,7 @@ def evaluate_weights(
         "classes": dataset.classes,
         "per_class": [quality.as_dict() for quality in predictions.per_class()],
         "confusion_matrix": predictions.confusion().tolist(),
-        "provenance": _provenance(trained, dataset),
+        "provenance": {**_provenance(trained, dataset), "outputs_sha256": hashlib.sha256(npz).hexdigest()},
     }
 
     def png_of_each(functions: Mapping[str, Callable[..., Figure]]) -> dict[str, bytes]:
@@ -106,7 +109,7 @@ def evaluate_weights(
 
     pngs = png_of_each(OF_PREDICTIONS if report else {"predictions": OF_PREDICTIONS["predictions"]})
     text = json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    contents: dict[str, str | bytes] = {filenames.EVALUATION: text}
+    contents: dict[str, str | bytes] = {filenames.EVALUATION: text, filenames.OUTPUTS: npz}
     contents |= {filenames.FIGURES[name]: png for name, png in pngs.items()}
     if report:
         drawn = draw_curves(points) if points else {}
@@ -142,12 +145,15 @@ class MirrorAveraged(paddle.nn.Layer):
 
 
 def _provenance(trained: Trained, dataset: Dataset) -> dict[str, Any]:
+    chosen = trained.config.data
+    held_out = {"archive_holdout": chosen.holdout, "archive_holdout_split": chosen.holdout_split}
     return {
         **environment(trained.device),
         "archive_name": trained.config.data.name,
         "archive": trained.config.data.file,
         "archive_md5": dataset.md5,
         "archive_is_official": dataset.official,
+        **(held_out if chosen.holdout else {}),
         "weights_sha256": trained.sha256,
     }
 

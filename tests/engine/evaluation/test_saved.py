@@ -110,7 +110,7 @@ def test_without_output_numbers_and_grid_go_beside_the_weights(monkeypatch, tmp_
     before = {file.name for file in folder.iterdir()}
     with blank_figures():
         evaluate_in(home, monkeypatch, "--weights", folder / "best_model.pdparams")
-    assert {file.name for file in folder.iterdir()} - before == {"eval.json", "predictions.png"}
+    assert {file.name for file in folder.iterdir()} - before == {"eval.json", "outputs.npz", "predictions.png"}
 
 
 def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported):
@@ -130,7 +130,7 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
 
 def test_a_report_comes_with_every_figure(home, reported):
     _, output = reported
-    assert {file.name for file in output.iterdir()} == {"eval.json", "report.html", *REPORTED}
+    assert {file.name for file in output.iterdir()} == {"eval.json", "outputs.npz", "report.html", *REPORTED}
     report = (output / "report.html").read_text(encoding="utf-8")
     for name in REPORTED:
         assert colours(output / name) > 20, name
