@@ -4,8 +4,10 @@ import paddle
 import pytest
 from matplotlib.collections import QuadMesh
 
-from engine.figures.attention import ENCODERS, lsa_figure, places, rollout_figure, rsa_figure
+from engine.figures.attention import lsa_figure, rollout_figure, rsa_figure
+from engine.inference.attention import Observed
 from models import VARIANTS, build_model
+from models.attended import ENCODERS
 from models.attention_maps import attention_maps
 from models.rollout import rollout
 from tests.support import archives
@@ -115,13 +117,19 @@ def test_a_users_mistake_is_one_line(home, monkeypatch, capsys, arguments, parts
 
 @pytest.fixture(scope="module")
 def seen(nano):
-    """Arguments of the figures for a model with two encoders per stage and the region 0,1 of 2 x 2."""
+    """A model with two encoders per stage, observed over a picture."""
     paddle.seed(2)
     model = build_model("regionvit_micro_conv_32", num_classes=10, depth=(2, 2))
     x = paddle.to_tensor(np.random.RandomState(3).standard_normal([1, 3, 32, 32]).astype("float32"))
     maps = attention_maps(model, x)
     picture = np.random.RandomState(4).randint(0, 256, [32, 32, 3]).astype(np.uint8)
-    return model, picture, 32, maps, places(maps, (0, 1), 16, 32)
+    rollouts = [rollout(model, maps, (32, 32), stage) for stage in range(2)]
+    return Observed(picture, 32, np.full(10, 0.1, np.float32), maps, rollouts, patch=16)
+
+
+def arguments(seen, encoder="last"):
+    """Arguments of the figures for the region 0,1 of 2 x 2."""
+    return seen.picture, seen.side, seen.at((0, 1), [encoder] * 2)
 
 
 def drawn(figure):
@@ -138,63 +146,35 @@ def assert_drawn(figure, expected):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_rsa_figure_shows_the_regions_row(seen, encoder):
-    _, *arguments = seen
-    maps = arguments[2]
+    maps = seen.maps
     weights = {"first": maps[0].regional[0], "last": maps[0].regional[1], "mean": maps[0].regional.mean(axis=0)}
     row = weights[encoder][0, :, 1].reshape(-1, 2, 2)
-    assert_drawn(rsa_figure(*arguments, encoder, False, ""), [row.mean(axis=0), np.ones([1, 1])])
-    assert_drawn(rsa_figure(*arguments, encoder, True, ""), [*row, np.ones([1, 1])])
+    assert_drawn(rsa_figure(*arguments(seen, encoder), False, ""), [row.mean(axis=0), np.ones([1, 1])])
+    assert_drawn(rsa_figure(*arguments(seen, encoder), True, ""), [*row, np.ones([1, 1])])
 
 
 def test_lsa_figure_shows_the_regional_and_the_mean_local_row_of_the_regions_window(seen):
-    _, *arguments = seen
-    windows = [stage.local[-1, 0, region] for stage, region in zip(arguments[2], (1, 0), strict=True)]
+    windows = [stage.local[-1, 0, region] for stage, region in zip(seen.maps, (1, 0), strict=True)]
     regional = [window[:, 0, 1:].reshape(-1, 4, 4) for window in windows]
     local = [window[:, 1:, 1:].mean(axis=1).reshape(-1, 4, 4) for window in windows]
     mean = [heads.mean(axis=0) for heads in (*regional, *local)]
-    assert_drawn(lsa_figure(*arguments, "last", False, ""), mean)
+    assert_drawn(lsa_figure(*arguments(seen), False, ""), mean)
     each = [head for pair in zip(regional, local, strict=True) for heads in pair for head in heads]
-    figure = lsa_figure(*arguments, "last", True, "")
+    figure = lsa_figure(*arguments(seen), True, "")
     assert_drawn(figure, each)
     titles = [axes.get_title() for axes in figure.axes]
     assert f"head 2: {100 * windows[1][1, 0, 0]:.0f} % regional" in titles
 
 
 def test_rollout_figure_shows_the_mean_and_the_chosen_region(seen):
-    model, picture, side, maps, where = seen
-    shares = [rollout(model, maps, (side, side), stage)[0] for stage in range(2)]
-    figure = rollout_figure(picture, side, shares, where, "")
-    expected = [shares[0].mean(axis=0), shares[1].mean(axis=0), shares[0][1], shares[1][0]]
-    assert_drawn(figure, [each * 32 * 32 for each in expected])
+    shares = [each[0] for each in seen.rollouts]
+    mean = [each.mean(axis=0) for each in shares]
+    expected = [*mean, shares[0][1], shares[1][0]]
+    assert_drawn(rollout_figure(*arguments(seen), mean, ""), [each * 32 * 32 for each in expected])
 
 
 def test_names_of_classes_are_no_formulas(seen):
-    _, *arguments = seen
-    assert not rsa_figure(*arguments, "last", False, "$\\frac{")._suptitle.get_parse_math()
-
-
-def at(name, side, region):
-    """Where a region lies in each stage of a variant, for a picture of side x side pixels."""
-    stages = len(VARIANTS[name]["depth"])
-    small = {"embed_dim": (4, *(4 * 2**i for i in range(stages))), "num_heads": (1,) * stages, "depth": (1,) * stages}
-    model = build_model(name, num_classes=10, **small)
-    maps = attention_maps(model, paddle.zeros([1, 3, side, side]))
-    return places(maps, region, model.cls_token.patch_size, side)
-
-
-def test_later_stages_show_the_region_that_holds_the_chosen_one():
-    found = at("regionvit_tiny_224", 224, (5, 2))
-    assert [place.region for place in found] == [(5, 2), (2, 1), (1, 0), (0, 0)]
-    assert [place.token for place in found] == [4, 8, 16, 32]
-    boxes = [[edges.tolist() for edges in place.box()] for place in found]
-    assert boxes == [[[140, 168], [56, 84]], [[112, 168], [56, 112]], [[112, 224], [0, 112]], [[0, 224], [0, 224]]]
-
-
-def test_regions_around_a_picture_that_had_to_be_padded_end_at_its_borders():
-    """100 pixels get 6 before and 6 after them, to 4 regions of 28."""
-    found = at("regionvit_tiny_224", 100, (3, 0))
-    assert [place.edges.tolist() for place in found] == [[0, 22, 50, 78, 100], [0, 50, 100], [0, 100], [0, 100]]
-    assert [place.region for place in found] == [(3, 0), (1, 0), (0, 0), (0, 0)]
+    assert not rsa_figure(*arguments(seen), False, "$\\frac{")._suptitle.get_parse_math()
 
 
 @pytest.mark.slow
