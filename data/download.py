@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from common.windows import move, remedy
 

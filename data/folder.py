@@ -12,7 +12,9 @@ from typing import NoReturn, cast
 
 import numpy as np
 import psutil
-from tqdm import tqdm
+from tqdm.auto import tqdm
+
+from common.notebook import HAS_WIDGETS
 
 from . import pictures
 from .dataset import (
@@ -271,8 +273,9 @@ def _read(
     # Warning filters belong to the process: a thread that restores its own would also undo another thread's.
     with warnings.catch_warnings(), ThreadPoolExecutor(cores) as threads:
         warnings.simplefilter("ignore")
-        # A progress bar, on a terminal only: a large folder takes minutes.
-        md5s = list(tqdm(threads.map(read, range(len(files))), "pictures", len(files), leave=False, disable=None))
+        # A progress bar, on a terminal or in a notebook only: a large folder takes minutes.
+        off = False if HAS_WIDGETS else None
+        md5s = list(tqdm(threads.map(read, range(len(files))), "pictures", len(files), leave=False, disable=off))
     if errors:
         raise FolderError([(folder / files[i], errors[i]) for i in sorted(errors)])
     return md5s, sorted(faint)

@@ -8,7 +8,7 @@ from typing import Any
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from engine.metrics.meter import Meter
 from engine.metrics.quality import Predictions

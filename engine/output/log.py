@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from paddle import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from common.windows import remedy
 from engine import filenames

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
 
 import paddle
 
+from common.notebook import in_notebook
 from engine.errors import Stopped
 from engine.system import processes
 
@@ -28,6 +30,8 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
+        if threading.current_thread() is not threading.main_thread():
+            return self  # as a notebook's subshell: only the main thread may handle signals
         for signum in SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:  # as in the background of a script
                 self._before[signum] = signal.signal(signum, self._on_signal)
@@ -43,6 +47,8 @@ class Stop:
             self.signum, self._when = signum, now
             os.write(2, b"\nStopping after this step and saving. Signal again to stop immediately.\n")
         elif now - self._when > TOGETHER:
+            if in_notebook():
+                raise KeyboardInterrupt  # which ends the cell; the kernel has more than this run
             os._exit(128 + signum)
 
     def check(self) -> None:

@@ -5,22 +5,40 @@ import logging
 import os
 import platform
 import subprocess
+import sys
 
 from common.machine import cpu_info
 
 MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 512 << 20))  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of mallopt
 
 _user_set_threads = False
+_paddle_came_first = False
 _user_environ: dict[str, str] = {}
 
 
 def before_paddle() -> None:
     """Set the environment variables that Paddle reads on import, unless the user has set them."""
-    global _user_set_threads, _user_environ
-    _user_environ = dict(os.environ)
-    _user_set_threads = "OMP_NUM_THREADS" in os.environ  # asked here because Paddle sets it to 1 on import
-    if "AuthenticAMD" in cpu_info() or "AuthenticAMD" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
+    global _user_set_threads, _user_environ, _paddle_came_first
+    _user_environ, _paddle_came_first = dict(os.environ), "paddle" in sys.modules
+    threads = os.environ.get("OMP_NUM_THREADS")
+    # Asked here because Paddle sets it to 1 on import; where it was imported before, as in a notebook, 1 is Paddle's.
+    _user_set_threads = threads is not None and not (_paddle_came_first and threads == "1")
+    if _is_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # otherwise MKL in the wheel takes a slow path on AMD
+
+
+def too_late() -> str | None:
+    """Return a line if Paddle was imported before this project, and is slower for it."""
+    if not _paddle_came_first or not _is_amd() or "MKL_DEBUG_CPU_TYPE" in _user_environ:
+        return None
+    return (
+        "Paddle was imported before this project: on this AMD CPU it is slow until you restart and import the project "
+        "first"
+    )
+
+
+def _is_amd() -> bool:
+    return "AuthenticAMD" in cpu_info() or "AuthenticAMD" in os.environ.get("PROCESSOR_IDENTIFIER", "")
 
 
 def silence_fonts() -> None:

@@ -28,6 +28,7 @@ ROOMS = [
     ["engine.evaluation"],
     ["engine.benchmark"],
     ["engine.check"],
+    ["engine.notebooks"],
     ["engine.cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

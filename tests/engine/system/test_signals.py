@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -54,6 +55,35 @@ def test_a_later_second_signal_ends_the_process_at_once(monkeypatch, capfd):
             os.kill(os.getpid(), signal.SIGTERM)
     assert statuses == [143]
     assert capfd.readouterr().err.count("Signal again to stop immediately") == 1
+
+
+def test_a_later_second_signal_in_a_notebook_ends_the_cell_and_not_the_kernel(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals, "in_notebook", lambda: True)
+    monkeypatch.setattr(signals.os, "_exit", lambda status: pytest.fail(f"ended with {status}"))
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        now[0] += 2.1
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped):
+            stop.check()
+
+
+def test_a_run_outside_the_main_thread_leaves_signals_alone():
+    """As in a subshell of a notebook: Python refuses handlers there."""
+    before, checked = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with Stop() as stop:
+            checked.append(signal.getsignal(signal.SIGINT))
+            stop.check()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert checked == [before]
 
 
 WAITING = """

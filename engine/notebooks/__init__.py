@@ -1,0 +1,1 @@
+"""Notebooks: what their first cells call, and how they are executed and stored."""
