@@ -1,17 +1,15 @@
 """Figures of predictions: grids, confusion matrix, quality per class, reliability diagram."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from common.words import counted
+from engine.figures.fonts import width
 from engine.metrics.quality import Predictions
 
 GRID = 18  # pictures in a grid, as in the notebook
@@ -20,17 +18,6 @@ RIGHT, WRONG = "✓", "✗"  # marks, for those who cannot distinguish green and
 LARGE, NAMED = 25, 120  # the most classes that an axis can name in letters of normal size, and in small ones
 WIDTH = 4.95  # inches: letters stay readable where the figure is as wide as a phone's screen
 OVER_PICTURE = 14  # the width of a class name that leaves room for "(true: )" or a percentage
-# Fonts of Linux, Windows and macOS with the letters of names in Chinese, Japanese and Korean.
-CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "PingFang HK")
-
-# Installed fonts supply the letters that matplotlib's own font lacks.
-_installed = font_manager.get_font_names()
-matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CJK if name in _installed)]
-
-
-def width(text: str) -> int:
-    """Return the width of a text in letters. Chinese, Japanese and Korean ones count as two."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def short(name: str, most: int = 20) -> str:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from data.pictures import PictureError
 from engine import filenames
 from engine.figures.curves import as_png
-from engine.figures.predictions import picture_grid, short, width
+from engine.figures.fonts import width
+from engine.figures.predictions import picture_grid, short
 from engine.inference.trained import Trained
 from engine.system import atomic
 

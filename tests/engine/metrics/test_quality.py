@@ -4,14 +4,13 @@ import matplotlib
 import numpy as np
 import pytest
 
+from engine.figures.fonts import CJK, width
 from engine.figures.predictions import (
-    CJK,
     class_quality,
     confusion_matrix,
     picture_grid,
     reliability_diagram,
     short,
-    width,
 )
 from engine.metrics.quality import Predictions
 
