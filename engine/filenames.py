@@ -30,6 +30,10 @@ ATTENTION = "attention"
 PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the user's own pictures
 EXPORTS = {"paddle": "paddle", "onnx": "onnx"}  # folders, by format
 
+# Of tools/repeat.py, in the folder of all its runs.
+REPEAT, REPEAT_NUMBERS = "repeat.md", "repeat.json"
+SEED = "seed"  # how the names of the runs' folders begin
+
 # The report of tools/gpu_check.py.
 GPU_CHECK, GPU_CHECK_NUMBERS = "gpu_check.md", "gpu_check.json"
 

@@ -14,13 +14,16 @@ import psutil
 from common.windows import WINDOWS
 
 
-def start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a process that is asked and answers in lines of UTF-8, and that Ctrl-C in the terminal does not reach."""
+def start(command: list[str], environ: Mapping[str, str], stderr: int | None = None) -> subprocess.Popen[str]:
+    """Start a process that is asked and answers in lines of UTF-8, and that Ctrl-C in the terminal does not reach.
+
+    `stderr` is as in `subprocess.Popen`; by default it is that of this process.
+    """
     alone: dict[str, Any] = {"start_new_session": True}
     if WINDOWS:
         alone = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP")}  # noqa: B009 - mypy is not on Windows
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=environ, **alone
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environ, **alone
     )
 
 

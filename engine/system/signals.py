@@ -1,5 +1,6 @@
 """Stopping a run by SIGINT, SIGTERM or SIGBREAK: the signal is noted, and the run stops after the current step."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -45,7 +46,8 @@ class Stop:
         now = time.monotonic()
         if self.signum is None:
             self.signum, self._when = signum, now
-            os.write(2, b"\nStopping after this step and saving. Signal again to stop immediately.\n")
+            with contextlib.suppress(OSError):  # whoever read it may have been killed
+                os.write(2, b"\nStopping after this step and saving. Signal again to stop immediately.\n")
         elif now - self._when > TOGETHER:
             if in_notebook():
                 raise KeyboardInterrupt  # which ends the cell; the kernel has more than this run

@@ -26,6 +26,7 @@ ROOMS = [
     ["engine.training"],
     ["engine.inference"],
     ["engine.evaluation"],
+    ["engine.repeat"],
     ["engine.benchmark"],
     ["engine.check"],
     ["engine.notebooks"],

@@ -10,8 +10,9 @@ import pytest
 from engine.config.load import dump_config, flatten, load_config
 from engine.errors import UserError
 from engine.evaluation import compare
-from engine.evaluation.compare import MISSING, NOT_YET, differences, draw, read_runs, results, tables
+from engine.evaluation.compare import NOT_YET, differences, draw, results, tables
 from engine.evaluation.report import WHY_WORSE
+from engine.evaluation.runs import MISSING, read_runs
 from engine.history import History, Point, read_history
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import MICRO
@@ -205,10 +206,12 @@ def test_the_tool_prints_and_writes_the_same_aligned_tables(pair, tmp_path, monk
     written = (tmp_path / "new" / "folder" / "comparison.md").read_text(encoding="utf-8")
     assert out.startswith(written)
     assert "| `data.batch_size` | 16    | 128   |" in written
-    for table in written.split("\n\n")[1::2]:
+    tables = [part for part in written.split("\n\n") if part.startswith("| ")]
+    assert len(tables) == 3
+    for table, columns in zip(tables, (4, 4, 8), strict=True):
         rows = table.strip().splitlines()
         assert len({len(row) for row in rows}) == 1
-        assert {row.count("|") for row in rows} == {4}
+        assert {row.count("|") for row in rows} == {columns}
     assert cv2.imread(str(tmp_path / "new" / "folder" / "comparison.png")).shape[1] == 1100
 
 
@@ -290,5 +293,5 @@ def test_a_users_mistake_is_one_line(pair, tmp_path, monkeypatch, capsys, argume
 def test_a_figure_that_cannot_be_written_is_a_users_matter(pair, tmp_path):
     (tmp_path / "out" / "comparison.png").mkdir(parents=True)
     with refuses(UserError) as caught:
-        compare.write(read_runs(pair), tmp_path / "out")
+        compare.write(read_runs(pair), "", tmp_path / "out")
     assert f"--output {tmp_path / 'out'}" in str(caught.value)

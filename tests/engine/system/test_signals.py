@@ -86,6 +86,18 @@ def test_a_run_outside_the_main_thread_leaves_signals_alone():
     assert checked == [before]
 
 
+def test_a_signal_is_noted_though_nobody_reads_the_line_about_it(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    write = os.write
+    monkeypatch.setattr(signals.os, "write", lambda _, text: write(writer, text))
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            stop.check()
+    os.close(writer)
+
+
 WAITING = """
 import time
 from engine.system import signals

@@ -1,0 +1,1 @@
+"""One config trained with several seeds: the runs as child processes, and what they reach together."""
