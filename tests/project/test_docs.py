@@ -108,7 +108,8 @@ def numbers(text):
 
 
 def pictures(section):
-    return [f"{source}, {width} wide" for source, width, _ in PICTURE.findall(prose(section))]
+    """The pictures of a section; one with words in it has a Chinese twin, whose name ends in _zh."""
+    return [f"{source.replace('_zh.', '.')}, {width} wide" for source, width, _ in PICTURE.findall(prose(section))]
 
 
 def slugs(page):
@@ -186,6 +187,13 @@ def test_links_lead_somewhere(page):
             file, anchor = resolved(page, target)
             assert (ROOT / file).exists(), target
             assert not anchor or anchor in slugs(file), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_the_pictures_of_its_language(page):
+    for source, _, _ in (found for _, section in sections(page) for found in PICTURE.findall(prose(section))):
+        file, chinese = ((ROOT / page).parent / name for name in (source, source.replace(".png", "_zh.png")))
+        assert "_zh." not in file.name if page in TWINS else not chinese.exists(), source
 
 
 @pytest.mark.parametrize("page", PAGES)
