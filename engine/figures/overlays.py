@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 COLOURS, OPACITY = "viridis", 0.7
 FADED = (-128, 383)  # black and white of a picture under values: low contrast, so that it does not darken them
+OUTSIDE = 211  # the gray around a picture, matplotlib's lightgrey
 INCHES = 2.1  # the width of a panel
 UNITS = {"share": lambda x: f"{_short(100 * x)} %", "times": lambda x: f"{_short(x)} x even"}
 
@@ -75,6 +78,32 @@ def _draw_panel(figure: Figure, axes: Any, panel: Panel, picture: np.ndarray, si
     axes.set_anchor("N")
     axes.set_title(panel.title, fontsize=8)
     axes.set_ylabel(panel.label, fontsize=8)
+
+
+def as_pixels(panel: Panel, picture: np.ndarray, side: int, size: int) -> np.ndarray:
+    """Draw a panel without its words and scale, as `draw` does but in milliseconds: uint8 [size, size, 3].
+
+    Args:
+        picture, side: as in `draw`.
+    """
+    y, x = panel.view or [np.array([0, side])] * 2
+    centers = [edges[0] + (np.arange(size) + 0.5) * (edges[-1] - edges[0]) / size for edges in (y, x)]
+    i, j = ((np.minimum(at, side - 1) * n / side).astype(int) for at, n in zip(centers, picture.shape, strict=False))
+    pixels = picture[np.ix_(i, j)].astype("float64")
+    if panel.values is not None:
+        black, white = FADED
+        pixels[:] = (255 * (pixels.mean(axis=2, keepdims=True) - black) / (white - black)).clip(0, 255)
+    pixels[np.logical_or.outer(*(at >= side for at in centers))] = OUTSIDE
+    if panel.values is not None:
+        i, j = (np.searchsorted(edges, at, "right") - 1 for edges, at in zip(panel.edges, centers, strict=True))
+        shares = panel.values[np.ix_(i, j)] / (panel.top or 1.0)
+        pixels += OPACITY * (255 * colormaps[COLOURS](shares)[..., :3] - pixels)
+    drawn = np.ascontiguousarray(pixels.round().astype(np.uint8))
+    if panel.box is not None:
+        (top, bottom), (left, right) = ((each * size / side).round().astype(int).tolist() for each in panel.box)
+        for color, thickness in ((0, 5), (255, 3)):
+            cv2.rectangle(drawn, (left + 1, top + 1), (right - 2, bottom - 2), [color] * 3, thickness)
+    return drawn
 
 
 def _short(number: float) -> str:

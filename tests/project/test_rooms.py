@@ -25,7 +25,7 @@ ROOMS = [
     ["engine.output"],
     ["engine.training"],
     ["engine.inference"],
-    ["engine.evaluation"],
+    ["engine.evaluation", "engine.explorer"],
     ["engine.repeat"],
     ["engine.benchmark"],
     ["engine.check"],

@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,35 +15,22 @@ from engine.figures import predictions
 from engine.history import read_history
 from engine.output.dashboard import BEST, HPARAMS
 from tests.support import archives
+from tests.support.browser import CHROMIUM, DRIVER, NO_BROWSER, open_browser, wait_until
 from tests.support.runs import script, train
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-OPTIONS = ("headless=new", "no-sandbox", "disable-gpu", "window-size=1500,1300")
-ALONE = ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run", "disable-quic")
 ODD = "<img src=x onerror=alert(1)> & $\\frac{"  # a class may be named anything
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("nano"),
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="no browser: install chromium and chromedriver (Debian: chromium-driver)"
-    ),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NO_BROWSER),
 ]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*OPTIONS, *ALONE):
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with open_browser() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +61,7 @@ def dashboard(output):
         start_new_session=True,
     )
     try:
-        _wait_until(lambda: _answers(port), 60, "VisualDL's server does not answer")
+        wait_until(lambda: _answers(port), 60, "VisualDL's server does not answer")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -174,7 +160,7 @@ def test_every_page_of_the_dashboard_shows_the_run(browser, dashboard, page, wor
         text = browser.execute_script("return document.body.textContent")  # what has been scrolled away, too
         return [word for word in words if word not in text]
 
-    _wait_until(lambda: not missing(), 30, lambda: f"{page} does not show {missing()}")
+    wait_until(lambda: not missing(), 30, lambda: f"{page} does not show {missing()}")
     assert complaints(browser, of=dashboard) == []
 
 
@@ -187,7 +173,7 @@ def test_parallel_coordinates_open_in_a_narrow_window_too(browser, dashboard):
         (tab,) = browser.find_elements("xpath", "//a[contains(text(), 'Parallel')]")
         tab.click()
         axes = "return [...document.querySelectorAll('svg .indicator text')].map(text => text.textContent)"
-        _wait_until(lambda: browser.execute_script(axes) == [*HPARAMS, *BEST.values()], 60, "no axes")
+        wait_until(lambda: browser.execute_script(axes) == [*HPARAMS, *BEST.values()], 60, "no axes")
     finally:
         browser.set_window_size(size["width"], size["height"])
 
@@ -195,13 +181,13 @@ def test_parallel_coordinates_open_in_a_narrow_window_too(browser, dashboard):
 def test_the_dashboards_pictures_load(browser, dashboard):
     _open(browser, dashboard, "sample/image")
     loaded = "return [...document.images].filter(i => i.naturalWidth > 300).length"
-    _wait_until(lambda: browser.execute_script(loaded) >= 1, 30, "no picture")
+    wait_until(lambda: browser.execute_script(loaded) >= 1, 30, "no picture")
 
 
 def test_the_dashboards_curves_open_first_and_are_those_of_the_history(browser, dashboard, output):
     _open(browser, dashboard, "scalar")
     asked = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('scalar/list'))"
-    _wait_until(lambda: len(set(browser.execute_script(asked))) >= 4, 60, "no four charts")
+    wait_until(lambda: len(set(browser.execute_script(asked))) >= 4, 60, "no four charts")
     for address in set(browser.execute_script(asked)):
         browser.set_script_timeout(20)
         rows = browser.execute_async_script(
@@ -234,7 +220,7 @@ def _open(browser, dashboard, page):
             browser.execute_script(go)
         return there == 10  # times in a row, over two seconds
 
-    _wait_until(stays, 60, f"{page} does not open")
+    wait_until(stays, 60, f"{page} does not open")
 
 
 def _texts(browser, selector):
@@ -247,10 +233,3 @@ def _answers(port):
     except OSError:
         return False
     return True
-
-
-def _wait_until(condition, seconds, otherwise):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, otherwise() if callable(otherwise) else otherwise
-        time.sleep(0.2)
