@@ -54,8 +54,14 @@ def optimizer(name: str) -> str:
     return f"{name}_optimizer.pdopt"
 
 
+def temperature(weights: str) -> str:
+    """Return the name of the note of a temperature that was fitted to the file of weights of this name."""
+    return f"{weights.removesuffix('.pdparams')}.temperature.json"
+
+
 MODELS = tuple(file(name) for name in (BEST, FINAL) for file in (model, optimizer))
-OF_WEIGHTS = (EVALUATION, OUTPUTS, REPORT, ATTENTION, *EXPORTS.values(), *FIGURES.values())
+TEMPERATURES = tuple(temperature(model(name)) for name in (BEST, FINAL))
+OF_WEIGHTS = (EVALUATION, OUTPUTS, REPORT, ATTENTION, *TEMPERATURES, *EXPORTS.values(), *FIGURES.values())
 RECORDS = (LOG, HISTORY, DASHBOARD, *CURVES.values())
 # In the order in which --overwrite moves them: checkpoints first, so that nobody resumes half a run; the config last,
 # because it marks a folder as a run.

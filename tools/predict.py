@@ -52,10 +52,10 @@ def main() -> None:
             pass  # fail before the predictions, not after them
     trained = load(weights, config)
     classes, made_up = trained.class_names()
-    if made_up:
-        log(made_up)
+    for line in filter(None, (made_up, trained.about_temperature)):
+        log(line)
     widths, skipped = columns(names, classes), False
-    with Answers(draws=bool(arguments.output)) as answers:
+    with Answers(draws=bool(arguments.output), temperature=trained.temperature) as answers:
         for answer in predict(trained, names, classes, arguments.top):
             if arguments.json or arguments.output:
                 answers.add(answer)

@@ -33,6 +33,11 @@ WHY_WORSE = (
     "Validation is measured on untouched pictures after the epoch."
 )
 
+ABOUT_INTERVALS = (
+    "95 %: Wilson's interval of the accuracy, or of the class's recall. It says how far that on all pictures of the "
+    "same kind may be from that on these few, not what another seed would change."
+)
+
 
 COLOURS = {"train": "#D55E00", "val": "#0072B2"}  # of Okabe and Ito; the notebook's cyan is hard to see on white
 DPI = 144  # of the figures
@@ -76,6 +81,9 @@ def page(
         count=counted(measured["images"], "picture"),
         headline=_headline(measured),
         about_loss=_about_loss(measured),
+        about_temperature=_about_temperature(measured),
+        about_intervals=ABOUT_INTERVALS,
+        range_of=lambda ends: f"{100 * ends[0]:.1f} to {ends[1]:.1%}",
         about_curves=WHY_WORSE,
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
         figures={
@@ -106,18 +114,43 @@ def loss_name(*smoothings: float) -> str:
 
 def _headline(measured: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """Return the main results, formatted, by name, each with a small print."""
-    smoothing, top5 = measured["label_smoothing"], measured["top5"]
+    smoothing, top5, after = measured["label_smoothing"], measured["top5"], measured["calibrated"]
+    entropy, ece = "", ""
+    if after:
+        entropy = f"with the temperature: {after['cross_entropy']:.4f}"
+        ece = f"with the temperature: {after['ece']:.2%}"
+    # Of five or fewer classes the top-5 accuracy would be 100 %.
+    of_five = {} if top5 is None else {"top-5": (f"{top5:.2%}", _interval(measured["top5_interval"]))}
     return {
-        "top-1": (f"{measured['top1']:.2%}", ""),
-        **({} if top5 is None else {"top-5": (f"{top5:.2%}", "")}),  # of five or fewer classes it would be 100 %
-        **({"cross entropy": (f"{measured['cross_entropy']:.4f}", "")} if smoothing else {}),
-        loss_name(smoothing): (f"{measured['loss']:.4f}", ""),
-        "calibration error": (f"{measured['ece']:.2%}", ""),
+        "top-1": (f"{measured['top1']:.2%}", _interval(measured["top1_interval"])),
+        **of_five,
+        **({"cross entropy": (f"{measured['cross_entropy']:.4f}", entropy)} if smoothing else {}),
+        loss_name(smoothing): (f"{measured['loss']:.4f}", "" if smoothing else entropy),
+        "calibration error": (f"{measured['ece']:.2%}", ece),
         "pictures per second": (
             f"{measured['images_per_second']:.0f}",
             f"the model alone: {measured['model_images_per_second']:.0f}",
         ),
     }
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"95 %: {ends[0]:.2%} to {ends[1]:.2%}"
+
+
+def _about_temperature(measured: dict[str, Any]) -> str:
+    """Return what the temperature is and does, or why none is used; "" if none is noted."""
+    about, smoothing = measured["about_temperature"], measured["label_smoothing"]
+    if not measured["calibrated"]:
+        return about
+    softer, after = measured["temperature"] > 1, measured["calibrated"]
+    why = f" Label smoothing {smoothing:g} left it less confident than it is right." if smoothing and not softer else ""
+    return (
+        f"{about[0].upper()}{about[1:]}. Probabilities are softmax(logits / temperature), which makes this model "
+        f"{'less' if softer else 'more'} confident and leaves the accuracy as it is.{why} On these pictures it changes "
+        f"the calibration error from {measured['ece']:.2%} to {after['ece']:.2%}, and the cross entropy from "
+        f"{measured['cross_entropy']:.4f} to {after['cross_entropy']:.4f}."
+    )
 
 
 def _about_loss(measured: dict[str, Any]) -> str:

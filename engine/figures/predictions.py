@@ -129,8 +129,13 @@ def class_quality(predictions: Predictions, images: np.ndarray, classes: Sequenc
     return figure
 
 
-def reliability_diagram(predictions: Predictions, images: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw the reliability diagram: accuracy over confidence, and below it the number of pictures per bin."""
+def reliability_diagram(
+    predictions: Predictions, images: np.ndarray, classes: Sequence[str], before: Predictions | None = None
+) -> Figure:
+    """Draw the reliability diagram: accuracy over confidence, and below it the number of pictures per bin.
+
+    before: the predictions before their temperature, drawn as crosses and steps.
+    """
     calibration = predictions.calibration()
     bins = len(calibration.images)
     middles, some = (np.arange(bins) + 0.5) / bins, calibration.images > 0
@@ -139,14 +144,21 @@ def reliability_diagram(predictions: Predictions, images: np.ndarray, classes: S
     top.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect calibration")
     top.bar(middles, calibration.accuracy, 1 / bins, color="lightsteelblue", edgecolor="white", label="accuracy")
     top.plot(calibration.confidence[some], calibration.accuracy[some], "o", color="tab:blue", label="mean confidence")
+    bottom.bar(middles, calibration.images, 1 / bins, color="grey", edgecolor="white")
+    title = f"Expected calibration error {calibration.error:.2%}"
+    if before is not None:
+        old = before.calibration()
+        title += f", before the temperature {old.error:.2%}"
+        some, style = old.images > 0, {"color": "tab:orange", "label": "before the temperature"}
+        top.plot(old.confidence[some], old.accuracy[some], "X", **style)
+        bottom.stairs(old.images, np.arange(bins + 1) / bins, **style)
     top.set(
-        title=f"Expected calibration error {calibration.error:.2%}",
+        title=title,
         ylabel="accuracy",
         xlim=(0, 1),
         ylim=(0, 1),
     )
     top.legend(loc="upper left")
-    bottom.bar(middles, calibration.images, 1 / bins, color="grey", edgecolor="white")
     bottom.set(xlabel="confidence: the probability of the predicted class", ylabel="pictures")
     for axes in (top, bottom):
         axes.grid(alpha=0.3)

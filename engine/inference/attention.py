@@ -117,10 +117,11 @@ def show_attention(
         "lsa.png": lsa_figure(*given, heads, f"LSA: attention inside {outlined}\n{shown}"),
         "rollout.png": rollout_figure(*given, means, f"{pixels}; {outlined}\n{prediction}"),
     }
+    notes = [line for line in (note, trained.about_temperature) if line]
     with writing_into(folder) as output:
         for file, figure in figures.items():
             (output / file).write_bytes(as_png(figure, bbox_inches="tight"))
-    return [output / file for file in figures], [*([note] if note else []), f"{name}: {outlined}; {prediction}"]
+    return [output / file for file in figures], [*notes, f"{name}: {outlined}; {prediction}"]
 
 
 def checked(region: tuple[int, int] | None, grid: tuple[int, int], key: str = "--region") -> tuple[int, int]:

@@ -74,6 +74,8 @@ def export(weights: str | Path, config: Config, format: str, output: str | Path)
             about = dump_config(dataclasses.replace(config, device="auto"))
             atomic.replace_text(made / filenames.CONFIG, about)
             description, lines = _describe(trained, format, made)
+            if trained.about_temperature:
+                lines.append(trained.about_temperature)
             atomic.replace_text(made / filenames.DESCRIPTION, json.dumps(description, indent=2) + "\n")
             device = "cpu" if format == "onnx" else trained.device  # onnxruntime may be installed without GPU support
             layer = program.Exported(made, description, device)
@@ -236,6 +238,8 @@ def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, An
         "padding_mask": config.model.padding_mask,
         "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
         "output": {"name": OUTPUT, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
+        "temperature": trained.temperature,
+        "probabilities": "softmax(logits / temperature)",
         "preprocessing": [
             "RGB, 8 bits per channel, turned as EXIF data says, transparency over white",
             f"the middle square, reduced by area to {side} x {side} (cv2.INTER_AREA; a smaller one by INTER_LINEAR)",

@@ -79,11 +79,11 @@ def predict(
 class Answers:
     """The answers so far: on disk, so that their number does not matter, and the first `DRAWN` predictions to draw.
 
-    A context, which removes the temporary file.
+    A context, which removes the temporary file. The document notes the temperature of the probabilities.
     """
 
-    def __init__(self, draws: bool = False):
-        self.draws, self.drawn = draws, list[Prediction]()
+    def __init__(self, draws: bool = False, temperature: float = 1.0):
+        self.draws, self.drawn, self.temperature = draws, list[Prediction](), temperature
         self._file: IO[str] = tempfile.SpooledTemporaryFile(MEMORY, "w+", encoding="ascii")  # noqa: SIM115
 
     def __enter__(self) -> "Answers":
@@ -103,11 +103,11 @@ class Answers:
         self._file.write(json.dumps(entry) + "\n")
 
     def document(self, ensure_ascii: bool = True) -> Iterator[str]:
-        """Yield one JSON document in parts: the predictions, and why each skipped picture could not be read.
+        """Yield one JSON document in parts: temperature, predictions, and why each skipped picture could not be read.
 
         ensure_ascii: escape all other letters, so that any terminal can print it.
         """
-        yield '{\n  "predictions": '
+        yield f'{{\n  "temperature": {json.dumps(self.temperature)},\n  "predictions": '
         yield from _array(self._entries("top"), ensure_ascii)
         yield ',\n  "errors": '
         yield from _array(self._entries("error"), ensure_ascii)

@@ -14,6 +14,7 @@ from engine import filenames
 from engine.errors import UserError
 from engine.system import atomic
 from engine.system.tuning import cpu_threads
+from engine.weights.temperature import Temperature, is_temperature
 
 Run = Callable[[np.ndarray], np.ndarray]  # pictures [B, 3, size, size] -> logits [B, classes]
 CUDA = "CUDAExecutionProvider"  # onnxruntime's name for a GPU
@@ -55,6 +56,7 @@ def read(folder: Path) -> dict[str, Any]:
             and all(type(text) is str for text in (*listed, *listed.values()))
             and all(Path(name).name == name for name in listed)
             and {"model", "padding_mask", "image_size", "side"} <= set(description)
+            and is_temperature(description.get("temperature", 1.0))  # older exports have none
         )
     except FileNotFoundError:
         raise UserError(
@@ -100,6 +102,13 @@ def describe(weights: Path) -> dict[str, Any]:
                 place=part,
             )
     return description
+
+
+def temperature(folder: Path, description: dict[str, Any]) -> Temperature:
+    """Return the temperature of the export in a folder, as its description notes it; of an older export it is 1."""
+    value = description.get("temperature", 1.0)
+    about = f"temperature: {value:.4f}, noted in {folder / filenames.DESCRIPTION}"
+    return Temperature(value, about if value != 1 else "")
 
 
 def device_for(format: str, wanted: str) -> str:

@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 import data
+from common.division import divided
 from common.errors import InputError
 from data import pictures
 from engine import filenames
@@ -28,6 +29,7 @@ from engine.system.environment import PROJECT
 from engine.system.precision import MixedPrecision
 from engine.weights import pdparams
 from engine.weights.classes import noted_classes
+from engine.weights.temperature import noted_temperature
 
 DEFAULT_CONFIG = PROJECT / "configs" / "tiny_cifar10.yaml"
 FROM_DATA = "val:"  # the prefix of a picture in the data set: val:7 is validation picture 7, counted from 0
@@ -45,6 +47,8 @@ class Trained:
     sha256: str  # of the weights
     noted_classes: list[str] | None  # noted beside the weights
     runtime: str = "Paddle"  # the software that runs it
+    temperature: float = 1.0  # probabilities are softmax(logits / temperature)
+    about_temperature: str = ""  # a line for the log: where it comes from; "" if none is noted
 
     @property
     def known_classes(self) -> list[str] | None:
@@ -123,7 +127,7 @@ class Trained:
         """
         with paddle.no_grad():
             logits = self.model(self.normalised(images))
-        return self.check(F.softmax(logits.astype("float32"), axis=-1).numpy())
+        return self.check(F.softmax(divided(logits.astype("float32"), self.temperature), axis=-1).numpy())
 
     def check(self, outputs: np.ndarray) -> np.ndarray:
         """Return a model's outputs if they are finite, else raise UserError."""
@@ -205,7 +209,18 @@ def load(weights: str | Path, config: Config) -> Trained:
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
-    return Trained(model, precision, device, config, path, digest, noted_classes(path))
+    temperature = noted_temperature(path, digest)
+    return Trained(
+        model,
+        precision,
+        device,
+        config,
+        path,
+        digest,
+        noted_classes(path),
+        temperature=temperature.value,
+        about_temperature=temperature.about,
+    )
 
 
 def _load_export(weights: Path, config: Config) -> Trained:
@@ -230,6 +245,7 @@ def _load_export(weights: Path, config: Config) -> Trained:
     tf32.allow(config.amp.allow_tf32)
     model = program.Exported(weights.parent, description, device)
     model.eval()
+    temperature = program.temperature(weights.parent, description)
     return Trained(
         model,
         MixedPrecision(device=device),
@@ -239,4 +255,6 @@ def _load_export(weights: Path, config: Config) -> Trained:
         sha256=description["files"][weights.name],
         noted_classes=description["classes"],
         runtime=program.NAMES[description["format"]],
+        temperature=temperature.value,
+        about_temperature=temperature.about,
     )

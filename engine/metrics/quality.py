@@ -6,7 +6,16 @@ from functools import cached_property
 
 import numpy as np
 
+from engine.metrics.interval import interval
+
 BINS = 15  # of the reliability diagram, as in Guo et al.
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean of -log p[label]: logits float64 [N, classes], labels [N]."""
+    highest = logits.max(axis=1)
+    own = logits[np.arange(len(logits)), labels]
+    return float(np.mean(np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own))
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,18 @@ class Predictions:
 
     def cross_entropy(self) -> float:
         """Return the mean of -log p[label], from the logits: on a CPU, Paddle's log_softmax ends at -64."""
-        logits = np.asarray(self.logits, np.float64)
-        highest = logits.max(axis=1)
-        own = logits[np.arange(len(logits)), self.labels]
-        return float(np.mean(np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - own))
+        return cross_entropy(np.asarray(self.logits, np.float64), self.labels)
+
+    def tempered(self, temperature: float) -> "Predictions":
+        """Return the predictions whose probabilities are softmax(logits / temperature): the same classes."""
+        from scipy.special import softmax
+
+        logits = np.asarray(self.logits, np.float64) / temperature
+        return Predictions(softmax(logits, axis=1), self.labels, logits)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the interval of the accuracy."""
+        return interval(self.correct.sum(), len(self.labels))
 
     def confusion(self) -> np.ndarray:
         """Return the confusion matrix: counts int64 [classes, classes], rows are true, columns predicted classes."""
@@ -98,8 +115,9 @@ class ClassQuality:
     images: int
 
     def as_dict(self) -> dict:
-        """Return the fields by name."""
-        return dataclasses.asdict(self)
+        """Return the fields by name, and the interval of the recall, None without pictures."""
+        right = round(self.recall * self.images)
+        return {**dataclasses.asdict(self), "recall_interval": interval(right, self.images) if self.images else None}
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,10 @@ class Calibration:
     images: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
+
+    def as_dict(self) -> dict:
+        """Return the numbers of each bin as lists, by name."""
+        return {name: array.tolist() for name, array in vars(self).items()}
 
     @property
     def error(self) -> float:

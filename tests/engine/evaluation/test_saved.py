@@ -24,6 +24,7 @@ from engine.figures.predictions import ON_A_PHONE
 from engine.history import read_history
 from engine.inference.trained import find, load
 from engine.metrics.evaluate import evaluate
+from engine.metrics.interval import interval
 from engine.metrics.losses import LabelSmoothingCrossEntropy
 from engine.output.folder import read_environments
 from engine.weights import pdparams
@@ -126,6 +127,17 @@ def test_the_numbers_agree_with_each_other_and_with_trainings_log(home, reported
     losses = f"loss: {measured['loss']:.5f}, cross_entropy: {measured['cross_entropy']:.5f}"
     assert f"{losses}, top1: {measured['top1']:.5f}, train_loss" in log
     assert measured["classes"] == archives.CLASSES
+
+
+def test_every_accuracy_has_its_interval_in_the_file_and_the_line_keeps_its_form(reported):
+    printed, output = reported
+    measured = read(output)
+    assert measured["top1_interval"] == list(interval(round(measured["top1"] * 21), 21))
+    assert measured["top5_interval"] == list(interval(round(measured["top5"] * 21), 21))
+    for label, (row, quality) in enumerate(zip(measured["confusion_matrix"], measured["per_class"], strict=True)):
+        assert quality["recall_interval"] == list(interval(row[label], sum(row)))
+    low, high = measured["top1_interval"]
+    assert f"top1: {measured['top1']:.5f} (95 %: {low:.5f} to {high:.5f}), top5: {measured['top5']:.5f}, " in printed
 
 
 def test_a_report_comes_with_every_figure(home, reported):
@@ -427,6 +439,15 @@ def test_flipped_predictions_are_the_average_by_hand(batches):
     log_p = np.log(probabilities)
     loss = -(0.9 * log_p[np.arange(9), labels] + 0.1 * log_p.mean(axis=1)).mean()
     assert result.loss == pytest.approx(loss, abs=1e-6)
+
+
+def test_a_temperature_is_applied_to_each_view_before_the_average(batches):
+    images, temperature = np.concatenate([batch[0].numpy() for batch in batches]), 0.3
+    logits = np.array([[view[:, 0, 0, 0], view[:, 1, 0, -1]] for view in (images, images[..., ::-1])])  # view, class, B
+    odds = np.exp(logits.astype("float64") / temperature)
+    expected = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0).T
+    log_p = MirrorAveraged(Uneven(), temperature)(paddle.to_tensor(images)).numpy()
+    np.testing.assert_allclose(np.exp(log_p), expected, atol=1e-5)
 
 
 def test_which_view_comes_first_does_not_matter(batches):

@@ -25,7 +25,9 @@ from engine.inference.attention import show_attention
 from engine.inference.export import FORMATS, OUTPUT, export
 from engine.inference.trained import find, load
 from engine.output.folder import Output
+from engine.system.atomic import sha256sum
 from engine.weights import pdparams
+from engine.weights.temperature import write_note
 from models import VARIANTS, cpu
 from models.windows import PADDING_MASKS
 from tests.support import archives
@@ -184,6 +186,33 @@ def test_predict_prints_for_an_export_what_it_prints_for_the_weights(home, forma
         printed.append(capsys.readouterr().out)
     assert printed[0].count("\n") == 3
     assert printed[1:] == printed[:1] * len(names)
+
+
+def test_a_temperature_comes_with_an_export_whose_logits_stay(home, format, tmp_path):
+    shutil.copytree(home / "run", tmp_path / "run")
+    weights = tmp_path / "run" / "best_model.pdparams"
+    write_note(weights, 0.25, sha256sum(weights), 20, "held-out training pictures")
+    _, lines = export_again(weights, tmp_path / format)
+    assert str(weights.with_name("best_model.temperature.json")) in "\n".join(lines)
+    exported, plain, images = loaded(tmp_path / format), loaded(home / format), digits(4)
+    inputs = plain.normalised(images)
+    np.testing.assert_allclose(exported.model(inputs).numpy(), plain.model(inputs).numpy(), rtol=1e-5, atol=1e-6)
+    assert (exported.temperature, plain.temperature) == (0.25, 1)
+    assert str(tmp_path / format / "preprocessing.json") in exported.about_temperature
+    assert plain.about_temperature == ""
+    np.testing.assert_allclose(exported.probabilities(images), loaded(weights).probabilities(images), atol=1e-6)
+
+
+def test_an_export_of_before_temperatures_has_one_of_1_and_a_wrong_one_is_refused(copy):
+    file = copy / filenames.DESCRIPTION
+    described = json.loads(file.read_text(encoding="utf-8"))
+    assert described.pop("temperature") == 1
+    file.write_text(json.dumps(described), encoding="utf-8")
+    assert loaded(copy).temperature == 1
+    for wrong in (0, -1.5, "1", None, True, float("nan")):
+        file.write_text(json.dumps(described | {"temperature": wrong}), encoding="utf-8")
+        with refuses(UserError, key=filenames.DESCRIPTION, place=file):
+            loaded(copy)
 
 
 def test_the_class_names_come_with_an_export(home, format):

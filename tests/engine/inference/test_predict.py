@@ -31,6 +31,7 @@ from engine.inference.predict import (
 )
 from engine.inference.trained import Trained, find, load
 from engine.metrics.evaluate import evaluate
+from engine.weights.temperature import write_note
 from models import build_model
 from tests.support import archives
 from tests.support.device import DEVICE
@@ -183,7 +184,8 @@ def test_json_is_one_document_of_all_pictures(home, broken, monkeypatch, capsys)
     status, lines, notes = run_tool(monkeypatch, capsys, home / "run", "--json", again, broken, "val:130", again)
     document = json.loads("\n".join(lines))
     assert status == 1
-    assert set(document) == {"predictions", "errors"}
+    assert set(document) == {"temperature", "predictions", "errors"}
+    assert document["temperature"] == 1
     one, two = document["predictions"]
     assert one["picture"] == two["picture"] == str(again)
     for first, second in zip(one["top"], two["top"], strict=True):
@@ -292,6 +294,30 @@ def test_class_names_that_had_to_be_made_up_are_said_so(home, run_copy, archive,
     assert "environment.json" in notes[0]
 
 
+def test_a_noted_temperature_divides_the_logits_of_every_picture(home, run_copy, monkeypatch, capsys):
+    weights, temperature = run_copy / "best_model.pdparams", 0.25
+    plain = loaded(run_copy)
+    images = np.stack([plain.picture(f"val:{i}") for i in range(3)])
+    with paddle.no_grad():
+        logits = plain.model(plain.normalised(images)).numpy().astype("float64") / temperature
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(plain.probabilities(images) - expected).max() > 1e-3
+    note = write_note(weights, temperature, plain.sha256, 20, "held-out training pictures")
+    np.testing.assert_allclose(loaded(run_copy).probabilities(images), expected, atol=1e-6)
+    status, lines, notes = run_tool(monkeypatch, capsys, run_copy, "--json", "val:0", "val:1", "val:2")
+    document = json.loads("\n".join(lines))
+    assert (status, document["temperature"]) == (0, temperature)
+    assert [answer["top"][0]["probability"] for answer in document["predictions"]] == pytest.approx(
+        expected.max(axis=1), abs=1e-6
+    )
+    assert len(notes) == 1
+    assert str(note) in notes[0]
+    tool(monkeypatch, "show_attention.py", "--weights", weights, "val:0", "--output", run_copy / "attention")
+    shown = capsys.readouterr().out
+    assert str(note) in shown
+    assert f"({100 * expected[0].max():.1f} %)" in shown
+
+
 def test_the_archive_is_read_once(home, monkeypatch):
     trained, times = loaded(home / "run"), []
     monkeypatch.setattr(
@@ -335,7 +361,7 @@ def test_the_document_is_laid_out_as_json_dumps_does(count):
         for _ in range(count):
             answers.add(Prediction("a", np.zeros((1, 1, 3), np.uint8), top))
             answers.add(Skipped("b", "x"))
-        whole = {"predictions": count * [{"picture": "a", "top": top}], "errors": count * [error]}
+        whole = {"temperature": 1.0, "predictions": count * [{"picture": "a", "top": top}], "errors": count * [error]}
         for ensure_ascii in (True, False):
             document = "".join(answers.document(ensure_ascii))
             assert document == json.dumps(whole, indent=2, ensure_ascii=ensure_ascii)

@@ -154,6 +154,21 @@ def test_the_reliability_diagram_shows_accuracy_above_confidence():
     assert dots.get_ydata().tolist() == calibration.accuracy[some].tolist()
 
 
+def test_the_reliability_diagram_shows_what_was_before_the_temperature():
+    logits = np.log(BY_HAND.probabilities + 1e-9)
+    before = Predictions(BY_HAND.probabilities, BY_HAND.labels, logits)
+    after = before.tempered(0.5)
+    top, bottom = reliability_diagram(after, None, NAMES, before).axes
+    assert [bar.get_height() for bar in top.patches] == after.calibration().accuracy.tolist()
+    old, some = before.calibration(), before.calibration().images > 0
+    (crosses,) = (line for line in top.get_lines() if line.get_label() == "before the temperature")
+    assert crosses.get_xdata().tolist() == old.confidence[some].tolist()
+    assert crosses.get_ydata().tolist() == old.accuracy[some].tolist()
+    assert all(f"{which.calibration().error:.2%}" in top.get_title() for which in (before, after))
+    (steps,) = (patch for patch in bottom.patches if hasattr(patch, "get_data"))
+    assert steps.get_data().values.tolist() == old.images.tolist()
+
+
 def test_class_names_in_chinese_are_drawn_where_a_font_has_them():
     if not set(CJK).intersection(matplotlib.rcParams["font.family"]):
         pytest.skip(f"none of {', '.join(CJK)} is installed")

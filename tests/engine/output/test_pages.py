@@ -11,9 +11,12 @@ from urllib.parse import unquote
 import pytest
 
 import eval as eval_script
+from data.dataset import HELD_OUT
 from engine.figures import predictions
 from engine.history import read_history
 from engine.output.dashboard import BEST, HPARAMS
+from engine.system.atomic import sha256sum
+from engine.weights.temperature import write_note
 from tests.support import archives
 from tests.support.browser import CHROMIUM, DRIVER, NO_BROWSER, open_browser, wait_until
 from tests.support.runs import script, train
@@ -35,7 +38,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def output(nano, tmp_path_factory):
-    """The folder of a run of two epochs with everything on its dashboard, evaluated with a report."""
+    """The folder of a run of two epochs with everything on its dashboard, evaluated with a temperature and a report."""
     folder = tmp_path_factory.mktemp("run")
     names = [name.encode() for name in [ODD, *archives.CLASSES[1:]]]
     content = archives.members(train=100, test=40, **{"batches.meta": {b"label_names": names}})
@@ -43,6 +46,7 @@ def output(nano, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         train(monkeypatch, archive, folder / "run", "train.prediction_interval=1", "records.histograms=1")
         weights = folder / "run" / "best_model.pdparams"
+        write_note(weights, 0.7, sha256sum(weights), 20, HELD_OUT)
         script(monkeypatch, eval_script.main, "--weights", weights, "--report")
     return folder / "run"
 
@@ -100,8 +104,10 @@ def test_the_report_shows_the_numbers_of_eval_json(browser, output):
     rows = [row.split() for row in _texts(browser, "#per-class tr")[2:]]  # below the head and the odd class
     classes = list(enumerate(zip(measured["classes"], measured["per_class"], strict=True)))[1:]
     for (number, (name, quality)), row in zip(classes, rows, strict=True):
-        shown = [f"{quality[key]:.2%}" for key in ("precision", "recall", "f1")]
-        assert row == [str(number), name, *shown, str(quality["images"])]
+        precision, recall, f1 = (f"{quality[key]:.2%}" for key in ("precision", "recall", "f1"))
+        low, high = quality["recall_interval"]
+        range = [f"{100 * low:.1f}", "to", f"{high:.1%}"]
+        assert row == [str(number), name, precision, recall, *range, f1, str(quality["images"])]
     page = browser.find_element("tag name", "body").text
     for fact in (measured["provenance"]["weights_sha256"], measured["provenance"]["archive_md5"], measured["device"]):
         assert fact in page

@@ -194,6 +194,26 @@ def test_two_processes_measure_what_one_does(pair, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_fit_the_temperature_that_one_does(archive, tmp_path, monkeypatch):
+    """To 21 held-out pictures, so that their shares differ; both then use the note, with --flip too."""
+    run = tmp_path / "run"
+    train(monkeypatch, archive, run, "data.holdout=21", "train.epochs=1")
+    weights, fit = ["--weights", run / "best_model.pdparams"], ["--calibrate", "--flip", "-o", "data.holdout=0"]
+    script(monkeypatch, eval_script.main, *weights, *fit, "--output", tmp_path / "one")
+    note = run / "best_model.temperature.json"
+    alone = json.loads(note.read_text(encoding="utf-8"))
+    note.unlink()
+    status, printed = launch(tmp_path / "logs", EVAL, *weights, *fit, "--output", tmp_path / "two")
+    assert status == 0, printed
+    assert printed.count("fitted temperature") == 1
+    together = json.loads(note.read_text(encoding="utf-8"))
+    assert together["temperature"] == pytest.approx(alone["temperature"], rel=1e-4)
+    assert together["images"] == alone["images"] == 21
+    one, two = (json.loads((tmp_path / name / "eval.json").read_text(encoding="utf-8")) for name in ("one", "two"))
+    assert two["calibrated"]["cross_entropy"] == pytest.approx(one["calibrated"]["cross_entropy"], abs=1e-4)
+
+
+@pytest.mark.slow
 def test_a_tool_in_two_processes_is_refused_in_one_line(pair, tmp_path):
     status, printed = launch(tmp_path / "logs", ROOT / "tools" / "plot_curves.py", pair)
     assert status != 0
