@@ -119,15 +119,14 @@ def _pyramid(
     local = min(1.2, 0.7 * column) / max(architecture.local[2:])
     regional = min(0.08, 0.5 / max(architecture.regional[2:]))
     middle, base = top + 0.8, top + 2.3
-    first, place = architecture.regional[2:], _chosen(architecture)
+    places = followed(architecture)
     centers = [0.3 + column * (i + 0.43) for i in range(len(stages))]
     depths = [0.32 * stage.channels / most for stage in stages]
     for i, (x, stage, depth) in enumerate(zip(centers, stages, depths, strict=True)):
-        chosen = tuple(at * now // all_ for at, now, all_ in zip(place, stage.regional, first, strict=True))
         sheet.text(x, top + 0.28, words("stage", number=i + 1), 8.5, weight="bold")
         bottom = middle + stage.regional[0] * regional / 2
-        _map(sheet, x, bottom, stage.regional, regional, depth, REGIONAL, 1, chosen)
-        _map(sheet, x, base, stage.local, local, depth, LOCAL, architecture.ws, chosen)
+        _map(sheet, x, bottom, stage.regional, regional, depth, REGIONAL, 1, places[i])
+        _map(sheet, x, base, stage.local, local, depth, LOCAL, architecture.ws, places[i])
         for line, (text, style) in enumerate(below[i]):
             sheet.text(x, base + 0.08 + LINE * line, text, **style)
         if i:
@@ -304,9 +303,18 @@ def _edges(count: int, side: int, pixels: int) -> np.ndarray:
     return np.clip(side * np.arange(count + 1) - (count * side - pixels) // 2, 0, pixels)
 
 
-def _chosen(architecture: Architecture) -> tuple[int, ...]:
-    """Return the region of the first stage that is followed: the one where something is to be seen."""
+def _chosen(architecture: Architecture) -> Shape:
+    """Return the region of the picture that is followed, (row, column): the one where something is to be seen."""
     return tuple(int(share * count) for share, count in zip(CHOSEN, architecture.regional[2:], strict=True))
+
+
+def followed(architecture: Architecture) -> list[Shape]:
+    """Return the region that contains the chosen one, (row, column), in each stage."""
+    place, found = _chosen(architecture), []
+    for stage in architecture.stages:
+        place = tuple(at // stage.halving for at in place)
+        found.append(place)
+    return found
 
 
 def _convolutions(convolutions: Sequence[tuple[int, int]], words: Words) -> str:

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from engine.figures import architecture as drawing, fonts
-from engine.figures.architecture import DPI, WIDTH, architecture_figure
+from engine.figures.architecture import DPI, WIDTH, architecture_figure, followed
 from engine.figures.architecture_words import LANGUAGES, WORDS
 from engine.figures.sheet import FINGERPRINT, as_small_png, drawn, fingerprint
 from models import VARIANTS, build_model
@@ -137,6 +137,19 @@ def test_a_fingerprint_knows_words_and_shapes():
     figure.axes[0].collections[0].set_segments([[(0, 0), (1, 1)]])
     found.add(fingerprint(figure))
     assert len(found - {fingerprint(same)}) == 3
+
+
+@pytest.mark.parametrize("side", [224, 225, 257, 300])
+def test_the_marked_region_contains_the_one_of_the_stage_before(side):
+    model = free_model(num_classes=0)
+    architecture = measure(model, side, side)
+    pixels = [28 * 2**i for i in range(4)]  # the side of a window
+    for (places, stage, size), (later, _, larger) in itertools.pairwise(
+        zip(followed(architecture), architecture.stages, pixels, strict=True)
+    ):
+        for at, then, count in zip(places, later, stage.regional, strict=True):
+            assert 0 <= at < count
+            assert then * larger <= at * size < (at + 1) * size <= (then + 1) * larger
 
 
 def test_both_languages_have_the_same_words_with_the_same_numbers():
