@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paddle.io import BatchSampler
 
-from . import archive, folder
+from . import archive, cifar10_1, folder
 from .archive import ARCHIVES, SIDE
 from .dataset import RANDOM, STRATIFIED, DataError, Dataset, Split
 from .epoch import AS_THE_NOTEBOOK, Augmentation
@@ -21,6 +21,7 @@ from .sampler import EpochBatchSampler
 
 __all__ = [
     "ARCHIVES",
+    "CIFAR10_1",
     "FOLDER",
     "RANDOM",
     "SIDE",
@@ -36,6 +37,7 @@ __all__ = [
     "unnormalise",
 ]
 
+CIFAR10_1 = "cifar10.1"  # the name of new test pictures for models of CIFAR-10
 FOLDER = "folder"  # the name of data that are not an archive: pictures in class sub-folders
 
 
@@ -53,7 +55,7 @@ def load(
 
     Args:
         file: an archive or a folder.
-        name: its kind, one of `ARCHIVES` or `FOLDER`.
+        name: its kind, one of `ARCHIVES`, `CIFAR10_1` (which has nothing to train on) or `FOLDER`.
         holdout: number of training pictures that become `val`; 0 takes the data set's own second split.
         side: side of a folder's pictures in pixels, after resizing.
         val_only: `train` is not needed. It is then empty for a folder, because decoding takes long; and without
@@ -64,8 +66,10 @@ def load(
         on_disk: a folder's pictures may stay on disk if they are many, for tools that need few of them at a time.
 
     Raises:
-        DataError: see `data.archive.load` and `data.folder.load`.
+        DataError: see `data.archive.load`, `data.cifar10_1.load` and `data.folder.load`.
     """
+    if name == CIFAR10_1:
+        return cifar10_1.load(file, classes)
     if name == FOLDER:
         return folder.load(file, holdout, side, val_only, classes, holdout_split, on_disk)
     return archive.load(file, name, holdout, val_only, classes, holdout_split)

@@ -34,6 +34,7 @@ from .dataset import (
 from .download import md5sum
 
 SIDE = 32  # of a picture, in pixels
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 Member = dict[str, Any]  # an unpickled member of an archive
 
 

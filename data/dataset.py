@@ -109,6 +109,16 @@ def _stratified(file: object, count: int, labels: np.ndarray, classes: Sequence[
     return np.concatenate([first, order[~np.isin(order, first)]])
 
 
+def stratified_subset(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the numbers of `count` pictures, always the same, of all classes in proportion: int64 [count], sorted."""
+    order = streams.holdout_order(len(labels))
+    place = np.empty(len(labels))  # within its class, from 0 to 1
+    for label in np.unique(labels):
+        mine = order[labels[order] == label]
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return np.sort(order[np.argsort(place[order], kind="stable")][:count])
+
+
 def _refuse_holdout(count: int, file: object, problem: str) -> NoReturn:
     raise DataError(f"data.holdout: {count}, {problem}", key="data.holdout", value=count, place=file)
 

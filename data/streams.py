@@ -18,6 +18,7 @@ AUGMENTATION = (1,)  # parameters of the fast pipeline         seed, epoch
 MIXING = (1,)  #      mixup and CutMix of a batch              seed, step, process, batch within the step
 RANDAUGMENT = (2,)  # operations of RandAugment                seed, epoch
 ERASING = (3,)  #     boxes of random erasing                  seed, epoch
+CORRUPTION = (5,)  #  what a corruption draws for a picture    seed, corruption, severity, index
 HOLDOUT = 42  #       held-out training pictures               nothing: runs of all seeds are validated on the same ones
 
 

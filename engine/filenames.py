@@ -26,6 +26,7 @@ REPORT = "report.html"
 FIGURES = {
     name: f"{name}.png" for name in ("predictions", "class_quality", "confusion_matrix", "reliability", "mistakes")
 }
+ROBUSTNESS, ROBUSTNESS_MAP = "robustness.json", "robustness.png"
 ATTENTION = "attention"
 PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the user's own pictures
 EXPORTS = {"paddle": "paddle", "onnx": "onnx"}  # folders, by format
@@ -61,7 +62,12 @@ def temperature(weights: str) -> str:
 
 MODELS = tuple(file(name) for name in (BEST, FINAL) for file in (model, optimizer))
 TEMPERATURES = tuple(temperature(model(name)) for name in (BEST, FINAL))
-OF_WEIGHTS = (EVALUATION, OUTPUTS, REPORT, ATTENTION, *TEMPERATURES, *EXPORTS.values(), *FIGURES.values())
+OF_WEIGHTS = (
+    *(EVALUATION, OUTPUTS, REPORT, ROBUSTNESS, ROBUSTNESS_MAP, ATTENTION),
+    *TEMPERATURES,
+    *EXPORTS.values(),
+    *FIGURES.values(),
+)
 RECORDS = (LOG, HISTORY, DASHBOARD, *CURVES.values())
 # In the order in which --overwrite moves them: checkpoints first, so that nobody resumes half a run; the config last,
 # because it marks a folder as a run.

@@ -45,6 +45,8 @@ def build_dataset(
             key="data.download",
             value=True,
         )
+    if name == data.CIFAR10_1:
+        _check_evaluation_only(config, val_only)
     if config.data.download and not Path(file).exists():
         download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
     try:
@@ -70,6 +72,25 @@ def build_dataset(
             place=file,
         )
     return dataset
+
+
+def _check_evaluation_only(config: Config, val_only: bool) -> None:
+    """Refuse to train, or to hold out training pictures, where there are none."""
+    name = config.data.name
+    if not val_only:
+        raise UserError(
+            f"data.name: {name} has pictures to evaluate on and none to train on: train with data.name=cifar10, then "
+            f"eval.py --weights FILE -o data.name={name} -o data.file={config.data.file}",
+            key="data.name",
+            value=name,
+        )
+    if config.data.holdout:
+        raise UserError(
+            f"data.holdout: {config.data.holdout}, but data.name: {name} has no training pictures to hold out: set "
+            "data.holdout=0",
+            key="data.holdout",
+            value=config.data.holdout,
+        )
 
 
 def count_classes(config: Config) -> int:
@@ -107,10 +128,10 @@ def side(config: Config) -> int:
     """Return the side in pixels at which the config's pictures are kept in memory.
 
     Raises:
-        UserError: an archive has pictures of another side.
+        UserError: an archive, or CIFAR-10.1, has pictures of another side.
     """
     wanted, name = config.data.side, config.data.name
-    if name not in data.ARCHIVES:
+    if name not in (*data.ARCHIVES, data.CIFAR10_1):
         return wanted or config.data.image_size
     if wanted not in (0, data.SIDE):
         raise UserError(

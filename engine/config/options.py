@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from data import ARCHIVES, FOLDER, RANDOM, STRATIFIED
+from data import ARCHIVES, CIFAR10_1, FOLDER, RANDOM, STRATIFIED
 from engine.system import tf32
 from engine.system.precision import DTYPES, LEVELS
 from models import VARIANTS
@@ -59,12 +59,13 @@ class ModelConfig:
 @dataclass(kw_only=True)
 class DataConfig:
     name: str = option(
-        "data set: an archive of CIFAR-10 or CIFAR-100, or a folder of your own pictures with one sub-folder per class",
+        "data set: an archive of CIFAR-10 or CIFAR-100, a folder of your own pictures with one sub-folder per class, "
+        "or (to evaluate on) CIFAR-10.1",
         "cifar10",
-        choices=(*ARCHIVES, FOLDER),
+        choices=(*ARCHIVES, FOLDER, CIFAR10_1),
     )
     file: str = option(
-        "path of the archive, or of the folder that contains train/ and val/",
+        "path of the archive, of the folder that contains train/ and val/, or of CIFAR-10.1's `_data.npy`",
         "datasets/cifar-10-python.tar.gz",
         free=True,
         path=True,

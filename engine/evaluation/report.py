@@ -14,9 +14,11 @@ from common.words import counted
 from data import FOLDER
 from engine.config.load import dump_config
 from engine.config.options import Config
+from engine.evaluation import robustness
 from engine.figures.curves import as_png, draw_curves
 from engine.figures.predictions import LARGE
 from engine.history import Point
+from engine.metrics.robustness import error
 from engine.output.folder import read_environments
 from engine.system.environment import PROJECT
 
@@ -84,6 +86,7 @@ def page(
         about_temperature=_about_temperature(measured),
         about_intervals=ABOUT_INTERVALS,
         range_of=lambda ends: f"{100 * ends[0]:.1f} to {ends[1]:.1%}",
+        about_robustness=_about_robustness(trained_in, measured["provenance"]["weights_sha256"]),
         about_curves=WHY_WORSE,
         per_class=list(zip(measured["classes"], measured["per_class"], strict=True)),
         figures={
@@ -168,6 +171,19 @@ def _about_loss(measured: dict[str, Any]) -> str:
         f"Label smoothing {smoothing:g} rewards a probability of {true:.0%} for the true class, not of 100%. So even "
         f"a model that is always right has a loss of {least:.2f} or more, and at that loss a calibration error of "
         f"{1 - true:.0%}, because its confidence is lower than its accuracy. The cross entropy is without smoothing."
+    )
+
+
+def _about_robustness(trained_in: Path, sha256: str) -> str:
+    """Return what is known of these weights under corruptions, "" if nothing is."""
+    found = robustness.of_weights(trained_in, sha256)
+    if found is None:
+        return ""
+    worst, largest = max(((x, error(values)) for x, values in found["accuracy"].items()), key=lambda pair: pair[1])
+    return (
+        f"The accuracy on {counted(found['images'], 'picture')} is {found['clean']:.2%}. Under "
+        f"{counted(len(found['accuracy']), 'corruption')} at {robustness.SEVERITIES} severities ({found['source']}) "
+        f"it is {1 - found['mean_error']:.2%} on average, and least under {worst.replace('_', ' ')}: {1 - largest:.2%}."
     )
 
 

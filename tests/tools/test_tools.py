@@ -48,6 +48,7 @@ def test_without_the_environment_a_script_says_how_to_set_it_up(script):
         "export.py": ["--weights", "w.pdparams"],
         "plot_curves.py": ["a"],
         "predict.py": ["--weights", "w.pdparams", "a.jpg"],
+        "robustness.py": ["--weights", "w.pdparams"],
         "show_architecture.py": ["-c", "configs/micro_cifar10.yaml"],
         "repeat.py": ["-c", "configs/micro_cifar10.yaml", "--seeds", "1"],
         "show_attention.py": ["--weights", "w.pdparams", "a.jpg"],
