@@ -45,6 +45,7 @@ def test_without_the_environment_a_script_says_how_to_set_it_up(script):
         "eval.py": ["--weights", "w.pdparams"],
         "compare.py": ["a", "b"],
         "convert_weights.py": ["a.pth", "b.pdparams"],
+        "explore.py": ["--weights", "w.pdparams"],
         "export.py": ["--weights", "w.pdparams"],
         "plot_curves.py": ["a"],
         "predict.py": ["--weights", "w.pdparams", "a.jpg"],
