@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_config()
     parser.add_argument("--compare", metavar="FILE", help="weights of a second run, to look at the same picture")
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="default: %(default)s")
+    parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the page (default: %(default)s)")
     arguments = parser.parse_args()
 
     from engine.explorer import page
@@ -24,7 +25,7 @@ def main() -> None:
     page.check_port(arguments.port)
 
     from engine.explorer.explorer import Explorer
-    from engine.explorer.words import ENGLISH
+    from engine.explorer.words import LANGUAGES
     from engine.inference.trained import find, load
 
     models = []
@@ -34,7 +35,7 @@ def main() -> None:
             if note:
                 print(note)
             models.append(load(path, config))
-    page.serve(Explorer(models), arguments.port, ENGLISH)
+    page.serve(Explorer(models), arguments.port, LANGUAGES[arguments.language])
 
 
 def port(text: str) -> int:

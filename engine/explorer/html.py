@@ -26,7 +26,7 @@ CSS = """
 .explorer .explained p + p { margin-top: 0.3rem; }
 .explorer .error { color: #b91c1c; font-weight: 600; overflow-wrap: anywhere; }
 .dark .explorer .error { color: #fca5a5; }
-.explorer table { width: 100%; border-collapse: collapse; }
+.explorer table { width: 100%; border-collapse: collapse; border: 0 !important; }
 .explorer td { padding: 0.15rem 0.3rem; border: 0 !important; overflow-wrap: anywhere; }
 .explorer td:last-child { width: 4.6rem; text-align: right; font-variant-numeric: tabular-nums; }
 .explorer .bar { height: 0.35rem; background: #31688e; border-radius: 2px; min-width: 1px; }
@@ -96,7 +96,7 @@ def both(explorer: Explorer, seen: Seen, region: Region, words: Words) -> str:
     for model, observed in zip(explorer.models, seen.observed, strict=True):
         there = region if observed is seen.observed[0] else same_region(seen.observed[0], region, observed)
         stages = observed.at(there, [0] * len(observed.maps))
-        about = f"{escape(str(model.weights))}: {words.region.partition(':')[0]} {there[0]},{there[1]}"
+        about = f"{escape(str(model.weights))}: {there[0]},{there[1]}"
         panels = _panels(observed, [_rollout(each, words) for each in stages], words)
         rows.append(_box(f'<p class="facts">{about}</p>') + panels)
     return "".join(rows)
@@ -104,10 +104,11 @@ def both(explorer: Explorer, seen: Seen, region: Region, words: Words) -> str:
 
 def head(explorer: Explorer, words: Words) -> str:
     """Return the top of the page: its title, what to do, and which models these are."""
-    lines = [
-        " · ".join(filter(None, [m.config.model.name, str(m.weights), m.device, getattr(m, "about_temperature", "")]))
-        for m in explorer.models
-    ]
+    lines = []
+    for model in explorer.models:
+        lines.append(" · ".join([model.config.model.name, str(model.weights), model.device]))
+        if model.about_temperature:
+            lines.append(model.about_temperature)
     facts = "".join(f'<p class="facts">{escape(text)}</p>' for text in [*lines, *explorer.notes])
     return _box(f"<h1>{words.title}</h1><p>{words.introduction}</p>{facts}")
 
@@ -120,7 +121,8 @@ def explained(words: Words) -> str:
 def heading(number: int, maps: StageAttention, words: Words) -> str:
     """Return the heading of a stage, with its grid of regions and its windows."""
     (Hr, Wr), ws = maps.grid, maps.ws
-    text = words.stage.format(number=number, regions=f"{Hr} x {Wr}", window=f"{ws} x {ws}")
+    regions = words.one_region if Hr * Wr == 1 else words.regions.format(grid=f"{Hr} x {Wr}")
+    text = words.stage.format(number=number, regions=regions, window=f"{ws} x {ws}")
     return _box(f"<h3>{text}</h3>")
 
 

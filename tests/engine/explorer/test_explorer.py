@@ -2,6 +2,7 @@
 
 import re
 import threading
+from dataclasses import fields
 from html import unescape
 
 import numpy as np
@@ -20,7 +21,7 @@ from engine.explorer.explorer import (
     region_at,
     same_region,
 )
-from engine.explorer.words import ENGLISH
+from engine.explorer.words import ENGLISH, LANGUAGES
 from engine.figures.overlays import FADED, OPACITY, OUTSIDE, Panel, as_pixels
 from engine.inference import attention
 from engine.inference.predict import predict
@@ -30,6 +31,7 @@ from tests.support import archives, odd_pictures
 from tests.support.drawing import blank_figures
 from tests.support.errors import refuses
 from tests.support.pictures import pictures as natural
+from tests.support.scripts import tool
 from tests.support.trained import write_run
 
 pytestmark = pytest.mark.usefixtures("nano")
@@ -251,3 +253,20 @@ def test_pictures_of_another_side_come_from_the_file_itself(home, tmp_path, monk
     monkeypatch.setattr("engine.config.build.side", lambda config: 64 if config is other.config else 32)
     seen = Explorer([one, other]).look(files[0])
     np.testing.assert_array_equal(seen.observed[1].picture, pictures.to_side(pictures.read(files[0]), 64))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_fills_in_the_same(language):
+    def blanks(text):
+        return sorted(re.findall(r"{\w*}", " ".join(text) if isinstance(text, tuple) else text))
+
+    for field in fields(ENGLISH):
+        ours, right = (getattr(words, field.name) for words in (LANGUAGES[language], ENGLISH))
+        assert ours
+        assert blanks(ours) == blanks(right), field.name
+
+
+def test_the_tool_offers_every_language(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        tool(monkeypatch, "explore.py", "--help")
+    assert f"--language {{{','.join(LANGUAGES)}}}" in capsys.readouterr().out
