@@ -56,7 +56,8 @@ def test_the_interval_over_pictures_is_near_the_normal_one_and_always_the_same()
     found = over_pictures(values)
     assert found.estimate == 0.6
     assert (found.low, found.high) == pytest.approx((0.6 - 1.96 * 0.01549, 0.6 + 1.96 * 0.01549), abs=0.002)
-    assert over_pictures(values) == found
+    fine = np.linspace(0, 1, 300) ** 2  # between counts of whole pictures, another draw might give the same ends
+    assert over_pictures(fine) == over_pictures(fine)
 
 
 def test_pairs_give_a_narrower_interval_than_pictures_apart():
