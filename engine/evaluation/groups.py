@@ -101,6 +101,7 @@ def notes(group: Group) -> list[str]:
     found = []
     for name, words in ((COMMIT, "commits"), (DEVICE, "devices or numbers of threads")):
         values = sorted({str(run.settings.get(name, MISSING)) for run in group.runs})
+        values = [value[:10] if name == COMMIT else value for value in values]
         if len(values) > 1:
             found.append(f"{group.name}: of several {words}, which this table takes for equal: {'; '.join(values)}.")
     if len(group.runs) > 1 and all(run.evaluation for run in group.runs) and not evaluated(group):
@@ -120,7 +121,7 @@ def _column(group: Group) -> dict[str, str]:
     first = group.runs[0].evaluation if values else None
     flip = ", with --flip" if first and first.get("flip") else ""
     return {
-        "runs": _listed(group.runs),
+        "seeds": ", ".join(str(run.settings[SEED]) for run in group.runs),
         **{f"last top1: {name}": text for name, text in _spread(group.last()).items()},
         "eval.json is of": f"{kind(first)['weights']}, {first['split']}{flip}" if first else NOTHING,
         **{f"top1 in eval.json: {name}": text for name, text in _spread(values).items()},

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.95  # confidence of all intervals
+from engine.metrics.interval import CONFIDENCE
+
 RESAMPLES = 9999
 SEED = 0  # so that an interval over pictures is the same each time
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, and an interval around it of confidence `LEVEL`; its ends are NaN if it cannot be known."""
+    """An estimate, and an interval around it of confidence `CONFIDENCE`; its ends are NaN if it cannot be known."""
 
     estimate: float
     low: float
@@ -58,7 +59,7 @@ def deviations(count: int) -> float:
     """Return how many standard deviations the interval of `over_seeds` has on either side."""
     from scipy import stats
 
-    return float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) / math.sqrt(count)
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)
 
 
 def over_pictures(values: np.ndarray) -> Interval:
@@ -74,7 +75,7 @@ def over_pictures(values: np.ndarray) -> Interval:
     found = stats.bootstrap(
         (np.asarray(values, np.float64),),
         np.mean,
-        confidence_level=LEVEL,
+        confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
         batch=max(1, 2**20 // len(values)),  # all at once would take gigabytes
         method="percentile",
@@ -113,6 +114,6 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Welch | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # about one group of equal values, whose spread is 0
         found = stats.ttest_ind(first, second, equal_var=False)
-    ends = found.confidence_interval(LEVEL)
+    ends = found.confidence_interval(CONFIDENCE)
     estimate = statistics.fmean(first) - statistics.fmean(second)
     return Welch(Interval(estimate, float(ends.low), float(ends.high)), float(found.pvalue))

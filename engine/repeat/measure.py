@@ -12,16 +12,16 @@ import numpy as np
 from common.words import counted
 from engine import filenames
 from engine.errors import UserError
-from engine.evaluation import outputs
 from engine.evaluation.groups import worth
 from engine.evaluation.markdown import table
 from engine.evaluation.runs import read_evaluation
 from engine.evaluation.saved import evaluate_weights
-from engine.metrics.spread import Interval, over_pictures, over_seeds
+from engine.metrics.interval import interval
+from engine.metrics.spread import Interval, over_seeds
 from engine.repeat.seeds import Seed
 from engine.system.atomic import replace, sha256sum
 
-OVER_PICTURES = "The interval of a seed is over pictures (bootstrap): what other pictures of their kind could change."
+OVER_PICTURES = "The interval of a seed is over pictures (Wilson's): what other pictures of their kind could change."
 OVER_SEEDS = "That of the mean is over seeds (Student's t): what other seeds could change."
 BEST_IS_HIGH = (
     "The best epoch was chosen on these very pictures, so these accuracies are too high: --weights final, or "
@@ -35,7 +35,7 @@ class Measured:
 
     seed: Seed
     evaluation: dict[str, Any]
-    interval: Interval
+    interval: tuple[float, float]
 
 
 def measure(seed: Seed, weights: str) -> Measured:
@@ -47,8 +47,8 @@ def measure(seed: Seed, weights: str) -> Measured:
     file = seed.folder / filenames.model(weights)
     evaluation = _present(seed, file) or evaluate_weights(file, seed.config_to_measure(), seed.folder)
     assert evaluation  # only one of several processes returns none
-    logits, labels = outputs.read(seed.folder / filenames.OUTPUTS)
-    return Measured(seed, evaluation, over_pictures(logits.argmax(axis=1) == labels))
+    pictures = evaluation["images"]
+    return Measured(seed, evaluation, interval(round(evaluation["top1"] * pictures), pictures))
 
 
 def write(folder: Path, measured: Sequence[Measured], weights: str, note: str) -> tuple[str, list[Path]]:
@@ -96,9 +96,9 @@ def _digested(seed: Seed, weights: Path) -> dict[str, Path]:
 
 def _text(measured: Sequence[Measured], found: Interval, weights: str, note: str) -> str:
     first, values = measured[0].evaluation, [one.evaluation["top1"] for one in measured]
-    rows = [[str(one.seed.number), f"{one.evaluation['top1']:.5f}", _ends(one.interval)] for one in measured]
+    rows = [[str(one.seed.number), f"{one.evaluation['top1']:.5f}", _ends(*one.interval)] for one in measured]
     known = not math.isnan(found.low)
-    rows.append(["mean", f"{found.estimate:.5f}", _ends(found) if known else "-"])
+    rows.append(["mean", f"{found.estimate:.5f}", _ends(found.low, found.high) if known else "-"])
     rows.append(["deviation (n - 1)", f"{np.std(values, ddof=1):.5f}" if known else "-", ""])
     of = f"`{filenames.model(weights)}` on {counted(first['images'], 'picture')} ({first['split']})."
     parts = [
@@ -112,8 +112,8 @@ def _text(measured: Sequence[Measured], found: Interval, weights: str, note: str
     return "\n\n".join([*parts, *filter(None, [note])]) + "\n"
 
 
-def _ends(interval: Interval) -> str:
-    return f"{interval.low:.5f} to {interval.high:.5f}"
+def _ends(low: float, high: float) -> str:
+    return f"{low:.5f} to {high:.5f}"
 
 
 def _numbers(measured: Sequence[Measured], found: Interval, weights: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _numbers(measured: Sequence[Measured], found: Interval, weights: str) -> dic
             {
                 "seed": one.seed.number,
                 "top1": one.evaluation["top1"],
-                "interval": [one.interval.low, one.interval.high],
+                "interval": list(one.interval),
                 "weights_sha256": one.evaluation["provenance"]["weights_sha256"],
             }
             for one in measured
