@@ -16,7 +16,7 @@ setup: $(VENV)/.ready  ## make the virtual environment; activate it with `. .ven
 demo: $(VENV)/.ready  ## set up, train on handwritten digits, evaluate: minutes on a CPU
 	$(RUN) tools/make_digits.py
 	$(RUN) train.py -c configs/digits_demo.yaml --overwrite
-	$(RUN) eval.py --weights output/demo/best_model.pdparams --report
+	$(RUN) eval.py --weights output/demo/best_model.pdparams -o data.holdout=0 --calibrate --report
 	$(RUN) tools/show_attention.py --weights output/demo/best_model.pdparams val:3 --region 0,0
 	@echo
 	@echo "Report:     output/demo/report.html"

@@ -148,7 +148,7 @@ def reliability_diagram(
     title = f"Expected calibration error {calibration.error:.2%}"
     if before is not None:
         old = before.calibration()
-        title += f", before the temperature {old.error:.2%}"
+        title += f"\n{old.error:.2%} before the temperature"
         some, style = old.images > 0, {"color": "tab:orange", "label": "before the temperature"}
         top.plot(old.confidence[some], old.accuracy[some], "X", **style)
         bottom.stairs(old.images, np.arange(bins + 1) / bins, **style)
