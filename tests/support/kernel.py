@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import threading
 from dataclasses import dataclass, field
 
@@ -50,7 +51,8 @@ def running():
     from jupyter_client.manager import KernelManager
 
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
-    manager = KernelManager(kernel_name="python3", transport="ipc")
+    folder = tempfile.TemporaryDirectory()
+    manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{folder.name}/kernel")
     manager.start_kernel(cwd=str(ROOT), env={**environment, "PYTHONPATH": str(ROOT)})
     client = manager.client()
     client.start_channels()
@@ -60,3 +62,4 @@ def running():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+        folder.cleanup()
