@@ -39,16 +39,9 @@ def build_dataset(
         UserError: the config contradicts itself, or the data has another number of classes than the model.
     """
     name, file, kept_at = config.data.name, config.data.file, side(config)
-    if config.data.download and name not in data.ARCHIVES:
-        raise UserError(
-            f"data.download: true, with data.name: {name}: there is nothing to download: leave it out",
-            key="data.download",
-            value=True,
-        )
     if name == data.CIFAR10_1:
         _check_evaluation_only(config, val_only)
-    if config.data.download and not Path(file).exists():
-        download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
+    download_missing(config)
     try:
         dataset = data.load(
             file,
@@ -91,6 +84,23 @@ def _check_evaluation_only(config: Config, val_only: bool) -> None:
             key="data.holdout",
             value=config.data.holdout,
         )
+
+
+def download_missing(config: Config) -> None:
+    """Download the archive if it is missing and the config says so.
+
+    Raises:
+        DataError: it cannot be downloaded; UserError: these data are no archive.
+    """
+    name, file = config.data.name, config.data.file
+    if config.data.download and name not in data.ARCHIVES:
+        raise UserError(
+            f"data.download: true, with data.name: {name}: there is nothing to download: leave it out",
+            key="data.download",
+            value=True,
+        )
+    if config.data.download and not Path(file).exists():
+        download(file, data.ARCHIVES[name].addresses, data.ARCHIVES[name].md5)
 
 
 def count_classes(config: Config) -> int:

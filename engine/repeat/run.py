@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import InputError
+from engine.config.build import download_missing
 from engine.errors import Stopped, UserError
 from engine.evaluation.runs import runs_in
 from engine.output.folder import Output
@@ -35,6 +36,7 @@ def repeat(
         again: the command that continues.
 
     Raises:
+        DataError: the archive cannot be downloaded, though the config says so.
         UserError: nothing can be trained as the arguments say, or a seed failed; the others are in the table.
         Stopped: a signal came; the runs are saved.
     """
@@ -45,6 +47,7 @@ def repeat(
             lock = stack.enter_context(Output(folder).lock())
         if lock.warning:
             print(f"WARNING: {lock.warning}")
+        download_missing(seeds[0].config())  # before several processes do so at once
         try:
             failed = train_all(seeds, processes, extending)
             measured = _measure_all([seed for seed in seeds if seed.number not in failed], weights, failed)
@@ -83,10 +86,11 @@ def _refuse(seeds: Sequence[Seed], failed: dict[int, list[str]], again: str) -> 
     logs = {seed.number: seed.log for seed in seeds}
     for number, lines in failed.items():
         print(f"seed {number} failed; its last lines:", *lines, sep="\n    ")
-    first = next(iter(failed))
+    first, *more = failed
+    files = ", ".join(str(logs[number]) for number in failed)
     raise UserError(
-        f"seed {', '.join(map(str, failed))} failed, see {', '.join(str(logs[number]) for number in failed)}: mend the "
-        f"cause, then continue with: {again}",
+        f"{'seeds' if more else 'seed'} {', '.join(map(str, failed))} failed, see {files}: mend the cause, then "
+        f"continue with: {again}",
         key="--seeds",
         value=first,
         place=logs[first],

@@ -128,7 +128,8 @@ def own_advice(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        text = f"{folder}: {str(error).replace(*ADVICE)}"
+        text = str(error).replace(*ADVICE)
+        text = text.replace("output_dir:", "--output", 1) if error.key == "output_dir" else f"{folder}: {text}"
         raise UserError(text, key=error.key, value=error.value, place=error.place or folder) from error
 
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from engine import filenames
+from engine.config import build
 from engine.errors import UserError
 from engine.evaluation.groups import grouped
 from engine.evaluation.runs import read_runs
-from engine.repeat import measure, train
+from engine.repeat import measure, run, train
 from engine.repeat.seeds import plan
 from tests.support import archives, runs as support
 from tests.support.drawing import blank_figures
@@ -131,6 +132,15 @@ def repeat(monkeypatch, archive, folder, numbers, *more):
     settings = [f"data.file={archive}", *SMALL, "train.epochs=2"]
     overrides = [part for setting in settings for part in ("-o", setting)]
     tool(monkeypatch, "repeat.py", "-c", MICRO, *overrides, "--output", folder, "--seeds", numbers, *more)
+
+
+def test_a_missing_archive_is_downloaded_once_before_the_seeds_train(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(build, "download", lambda file, *_: done.append(file))
+    monkeypatch.setattr(run, "train_all", lambda *_: done.append("training") or {1: ["failed"], 2: ["failed"]})
+    with pytest.raises(SystemExit):
+        repeat(monkeypatch, tmp_path / "none.tar.gz", tmp_path / "out", "1,2", "-o", "data.download=true")
+    assert done == [str(tmp_path / "none.tar.gz"), "training"]
 
 
 @pytest.mark.slow

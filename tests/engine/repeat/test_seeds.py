@@ -5,7 +5,8 @@ import pytest
 
 from common.errors import InputError
 from engine.errors import UserError
-from engine.repeat.seeds import plan, read_numbers, refuse_other_config
+from engine.output.folder import Output
+from engine.repeat.seeds import own_advice, plan, read_numbers, refuse_other_config
 from tests.support import archives
 from tests.support.errors import one_line_about, refuses
 from tests.support.runs import MICRO, SMALL, train
@@ -90,6 +91,14 @@ def test_another_config_than_that_of_a_run_in_the_folder_is_refused_as_resuming_
         refuse_other_config(folder, seeds, extending=False)
     assert "--output NEW" in str(caught.value)
     assert "output_dir=NEW" not in str(caught.value)
+
+
+def test_a_folder_in_use_is_named_once_and_with_this_commands_option(tmp_path):
+    with refuses(UserError, key="output_dir") as caught, own_advice(tmp_path):
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        Output(tmp_path / "file").lock()
+    assert str(caught.value).startswith(f"--output {tmp_path / 'file'} ")
+    assert "output_dir" not in str(caught.value)
 
 
 def test_options_that_change_nothing_may_differ_and_more_epochs_need_extend(archive, trained):
