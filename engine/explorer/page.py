@@ -60,8 +60,10 @@ def serve(explorer: Explorer, port: int, words: Words) -> None:
         Stopped: by SIGTERM.
     """
     os.environ.update(QUIET)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio's requests to itself
-    with tempfile.TemporaryDirectory(prefix="explore_") as folder, _terminated():
+    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = ",".join(filter(None, [spared, HOST]))  # Gradio begins with a request to itself
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="explore_", ignore_cleanup_errors=True) as folder, _terminated():
         os.environ["GRADIO_TEMP_DIR"] = folder  # the pictures that were chosen go with it
         page = build(explorer, words)
         try:

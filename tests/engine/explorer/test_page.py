@@ -75,9 +75,8 @@ class Server:
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         self.address = f"http://127.0.0.1:{self.port}/"
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
-            self.process = subprocess.Popen(
-                list(map(str, command)), stdout=out, stderr=err, env=_environment(TMPDIR=folder), cwd=ROOT
-            )
+            env = _environment(TMPDIR=folder, HTTP_PROXY="http://127.0.0.1:9")  # where nobody answers
+            self.process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env=env, cwd=ROOT)
         wait_until(lambda: self.process.poll() is not None or self.address in self.said(), 120, self.said)
         assert self.process.poll() is None, self.said()
 
