@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-LIGHT = 0.35  # of the color map: below it, letters are white
+DARK = 0.55  # accuracies whose color is darker than this one's have white letters
 
 
 def heat_map(accuracies: Mapping[str, Sequence[float]], clean: float, title: str) -> Figure:
@@ -24,7 +24,7 @@ def heat_map(accuracies: Mapping[str, Sequence[float]], clean: float, title: str
     axes.axvline(0.5, color="white", linewidth=2)
     axes.tick_params(length=0)
     for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value < LIGHT * 2 else "black"
+        colour = "white" if value < DARK else "black"
         axes.text(column, row, f"{value:.1%}", ha="center", va="center", fontsize=9, color=colour)
     bar = figure.colorbar(image, ax=axes, label="accuracy")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
