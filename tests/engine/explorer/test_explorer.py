@@ -1,6 +1,7 @@
 """What the explorer computes is what tools/predict.py and tools/show_attention.py say."""
 
 import re
+import shutil
 import threading
 from dataclasses import fields
 from html import unescape
@@ -26,6 +27,7 @@ from engine.figures.overlays import FADED, OPACITY, OUTSIDE, Panel, as_pixels
 from engine.inference import attention
 from engine.inference.predict import predict
 from engine.inference.trained import find, load
+from engine.weights.temperature import write_note
 from models.attended import Attended, InWindow, Place
 from tests.support import archives, odd_pictures
 from tests.support.drawing import blank_figures
@@ -196,6 +198,19 @@ def test_without_data_files_are_seen_and_it_says_why_numbers_are_not(home, tmp_p
     assert "none.tar.gz" in explorer.no_pictures
     files = odd_pictures.write(tmp_path, natural(1)[0])
     assert len(explorer.top(explorer.look(files[0]))[0]) == 5
+
+
+def test_a_noted_temperature_is_used_and_said(home, explorer, tmp_path):
+    for name in ("best_model.pdparams", "config.yaml", "environment.json"):
+        shutil.copy(home / "run" / name, tmp_path)
+    plain = explorer.models[0]
+    write_note(tmp_path / "best_model.pdparams", 0.25, plain.sha256, 20, "held-out training pictures")
+    calibrated = Explorer([loaded(tmp_path)])
+    logits = np.log(explorer.look("val:3").observed[0].probabilities.astype("float64")) / 0.25
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(calibrated.look("val:3").observed[0].probabilities, expected, rtol=0, atol=1e-6)
+    assert "temperature: 0.2500" in html.head(calibrated, ENGLISH)
+    assert "temperature" not in html.head(explorer, ENGLISH)
 
 
 def test_many_at_once_get_what_one_gets(explorer):
