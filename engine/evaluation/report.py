@@ -148,10 +148,13 @@ def _about_temperature(measured: dict[str, Any]) -> str:
         return about
     softer, after = measured["temperature"] > 1, measured["calibrated"]
     why = f" Label smoothing {smoothing:g} left it less confident than it is right." if smoothing and not softer else ""
+    accuracy = "leaves the accuracy as it is"
+    if after["top1"] != measured["top1"]:  # of averages over two views
+        accuracy = f"makes the accuracy {after['top1']:.2%}"
     return (
         f"{about[0].upper()}{about[1:]}. Probabilities are softmax(logits / temperature), which makes this model "
-        f"{'less' if softer else 'more'} confident and leaves the accuracy as it is.{why} On these pictures it changes "
-        f"the calibration error from {measured['ece']:.2%} to {after['ece']:.2%}, and the cross entropy from "
+        f"{'less' if softer else 'more'} confident and {accuracy}.{why} On these pictures it changes the calibration "
+        f"error from {measured['ece']:.2%} to {after['ece']:.2%}, and the cross entropy from "
         f"{measured['cross_entropy']:.4f} to {after['cross_entropy']:.4f}."
     )
 

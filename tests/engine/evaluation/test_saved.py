@@ -180,6 +180,25 @@ def test_the_least_loss_of_the_report_is_that_of_the_criterion():
     assert f"a loss of {least:.2f} or more" in _about_loss(numbers)
 
 
+def test_the_report_says_what_the_temperature_does_or_why_none_is_used(reported, tmp_path):
+    numbers = read(reported[1])
+    assert "about-temperature" not in page_of(numbers, tmp_path)
+    after = {"top1": numbers["top1"], "cross_entropy": 0.4321, "ece": 0.0123}
+    noted = {**numbers, "about_temperature": "temperature: noted there", "calibrated": after, "temperature": 0.5}
+    report = page_of(noted, tmp_path)
+    sentence = report.partition('id="about-temperature">')[2].partition("</p>")[0]
+    expected = ("noted there", "more confident", "Label smoothing 0.1", f"{numbers['ece']:.2%} to 1.23%", "to 0.4321")
+    assert all(part in sentence for part in expected)
+    assert report.count("with the temperature: ") == 2
+    softer = (
+        page_of({**noted, "temperature": 2.0}, tmp_path).partition('id="about-temperature">')[2].partition("</p>")[0]
+    )
+    assert "less confident" in softer
+    assert "Label smoothing" not in softer
+    ignored = {**numbers, "about_temperature": "a note: of other weights"}
+    assert "a note: of other weights" in page_of(ignored, tmp_path)
+
+
 def test_the_report_has_no_top5_of_five_classes(reported, tmp_path):
     numbers = read(reported[1])
     assert "<dt>top-5</dt>" in page_of(numbers, tmp_path)
