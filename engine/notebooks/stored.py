@@ -62,7 +62,9 @@ def execute(file: Path) -> Any:
         raise UserError(f"{file}: not a notebook ({error})", place=file) from error
     with tempfile.TemporaryDirectory() as folder:
         for name in NEEDED:
-            shutil.copytree(PROJECT / name, Path(folder) / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                PROJECT / name, Path(folder) / "project" / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         client = nbclient.NotebookClient(
             notebook,
             timeout=TIMEOUT,
@@ -75,7 +77,7 @@ def execute(file: Path) -> Any:
         if not WINDOWS:  # no ports, and no warning about them; a path of its own, as the default is relative
             client.km.transport, client.km.ip = "ipc", f"{folder}/kernel"
         try:
-            client.execute(cwd=str(Path(folder) / "notebooks"), env=_environment())
+            client.execute(cwd=str(Path(folder) / "project" / "notebooks"), env=_environment())
         except nbclient.exceptions.CellExecutionError as error:
             line = " ".join(f"{file}: cell {_last(notebook)}: {error.ename}: {error.evalue}".split())
             raise UserError(line, key="cell", place=file) from error
