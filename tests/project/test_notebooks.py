@@ -60,8 +60,9 @@ class _WithoutWords(ast.NodeTransformer):
         return ast.copy_location(ast.Constant("text"), node)
 
     def visit_JoinedStr(self, node):
+        """Of these, the values remain; a language has its own order of words."""
         values = [self.visit(part) for part in node.values if isinstance(part, ast.FormattedValue)]
-        return ast.copy_location(ast.List(values, ast.Load()), node)
+        return ast.copy_location(ast.List(sorted(values, key=ast.dump), ast.Load()), node)
 
 
 def code_and_words(cell):
