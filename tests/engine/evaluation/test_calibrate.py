@@ -182,12 +182,7 @@ def no_data(run):
     return {"key": "data.file", "place": run.parent / "cifar.tar.gz"}
 
 
-def chance(run):
-    set_logits(run / "best_model.pdparams", -np.log(SHARES))
-    return {"key": "--calibrate", "value": 20, "place": run / "best_model.pdparams"}
-
-
-@pytest.mark.parametrize("change", [no_holdout, other_data, no_data, chance], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", [no_holdout, other_data, no_data], ids=lambda change: change.__name__)
 def test_what_cannot_be_fitted_is_refused_and_leaves_no_note(run, change):
     expected = change(run)
     with refuses(InputError, **expected):
@@ -210,14 +205,27 @@ def test_an_export_is_refused(run, monkeypatch, capsys):
     one_line_about(capsys.readouterr().err, "--calibrate", run / "paddle")
 
 
-def test_a_model_that_is_always_right_is_refused_in_one_line(run, monkeypatch, capsys):
+def always_right(run):
     write_run(run, run.parent / "cifar.tar.gz", "data.holdout=1", "data.holdout_split=random")
     (label,) = load(run / "best_model.pdparams", load_config(run / "config.yaml")).dataset.val.labels
     set_logits(run / "best_model.pdparams", np.eye(10)[label])
-    with pytest.raises(SystemExit) as exit:
-        script(monkeypatch, eval_script.main, "--weights", run / "best_model.pdparams", "--calibrate")
-    assert exit.value.code == 2
-    one_line_about(capsys.readouterr().err, "--calibrate", "of 1 picture none", "data.holdout=N")
+    return "of 1 picture none"
+
+
+def chance(run):
+    set_logits(run / "best_model.pdparams", -np.log(SHARES))
+    return "no better than chance on 20 pictures"
+
+
+@pytest.mark.parametrize("change", [always_right, chance], ids=lambda change: change.__name__)
+def test_where_no_temperature_is_best_the_evaluation_goes_on_without(run, monkeypatch, capsys, change):
+    why = change(run)
+    script(monkeypatch, eval_script.main, "--weights", run / "best_model.pdparams", "--calibrate")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WARNING")]
+    for part in (str(run / "best_model.pdparams"), why, "data.holdout=N"):
+        assert part in line
+    assert not (run / "best_model.temperature.json").exists()
+    assert json.loads((run / "eval.json").read_text(encoding="utf-8"))["calibrated"] is None
 
 
 def test_the_pictures_held_out_of_a_folder_are_found_again(nano, tmp_path):
