@@ -156,7 +156,8 @@ def table(measured: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
     means = [f"{measured['mean_error']:.2%} {NAMES['mean_error']}"]
     if base:
-        means += [f"{_percent(base[key])} {NAMES[key]}" for key in ("mce", "relative_mce")]
+        undefined = "; not defined here, because under a corruption the baseline has no errors, or none more"
+        means += [f"{_percent(base[x])} {NAMES[x]}{undefined * (base[x] is None)}" for x in ("mce", "relative_mce")]
     about = f"{measured['source']}, {measured['images']} pictures ({measured['split']})"
     lists = [f"- {line}" for line in [f"{measured['clean']:.2%} accuracy without corruption", *means]]
     return "\n".join(
