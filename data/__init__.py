@@ -33,6 +33,7 @@ __all__ = [
     "Split",
     "build_eval_loader",
     "build_train_loader",
+    "has_test_set",
     "load",
     "unnormalise",
 ]
@@ -73,6 +74,11 @@ def load(
     if name == FOLDER:
         return folder.load(file, holdout, side, val_only, classes, holdout_split, on_disk)
     return archive.load(file, name, holdout, val_only, classes, holdout_split)
+
+
+def has_test_set(file: str | Path, name: str) -> bool:
+    """Return whether a data set has pictures that are not to train on, as every archive has, and a folder with val/."""
+    return name != FOLDER or (Path(file) / folder.VAL).is_dir()
 
 
 def build_train_loader(

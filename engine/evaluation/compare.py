@@ -54,7 +54,7 @@ def results(run: Run) -> dict[str, str]:
         "epochs done / planned": f"{run.done} / {run.epochs}",
         "steps": str(max((point.step for point in run.points), default=0)),
         "training pictures/s (median)": f"{statistics.median(speeds):.1f}" if speeds else NOT_YET,
-        "top1 in eval.json": _evaluated(run.evaluation) if run.evaluation else NOT_YET,
+        "top1 in eval.json": _evaluated(run.evaluation, run.outdated) if run.evaluation else NOT_YET,
         "loss in eval.json, with the run's label smoothing": _number(evaluation.get("loss")),
         "cross entropy in eval.json": _number(evaluation.get("cross_entropy")),
     }
@@ -65,9 +65,9 @@ def _number(value: Any) -> str:
     return f"{value:.5f}" if isinstance(value, int | float) and not math.isnan(value) else NOT_YET
 
 
-def _evaluated(measured: dict[str, Any]) -> str:
+def _evaluated(measured: dict[str, Any], outdated: bool) -> str:
     flip = ", with --flip" if measured.get("flip") else ""  # older files lack the key
-    return f"{measured['top1']:.5f} ({measured['split']}{flip})"
+    return f"{measured['top1']:.5f} ({measured['split']}{flip}{', of former weights' * outdated})"
 
 
 def tables(runs: Sequence[Run]) -> str:

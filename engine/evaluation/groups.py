@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.words import counted
+from engine import filenames
 from engine.config.options import options
 from engine.evaluation.markdown import table
 from engine.evaluation.runs import MISSING, Run
@@ -104,14 +105,18 @@ def notes(group: Group) -> list[str]:
         values = [value[:10] if name == COMMIT else value for value in values]
         if len(values) > 1:
             found.append(f"{group.name}: of several {words}, which this table takes for equal: {'; '.join(values)}.")
-    if len(group.runs) > 1 and all(run.evaluation for run in group.runs) and not evaluated(group):
+    if former := [run.name for run in group.runs if run.outdated]:
+        found.append(
+            f"{group.name}: {filenames.EVALUATION} is of former weights in {', '.join(former)}: run eval.py again."
+        )
+    elif len(group.runs) > 1 and all(run.evaluation for run in group.runs) and not evaluated(group):
         found.append(f"{group.name}: the runs were evaluated with different weights, ways or pictures, see eval.json.")
     return found
 
 
 def evaluated(group: Group) -> list[float]:
-    """Return the accuracies in `eval.json`, one per run; none unless all are of the same kind."""
-    measured = [run.evaluation for run in group.runs if run.evaluation]
+    """Return the accuracies in `eval.json`, one per run; none unless all are of the runs' weights and the same kind."""
+    measured = [run.evaluation for run in group.runs if run.evaluation and not run.outdated]
     alike = len(measured) == len(group.runs) and all(kind(one) == kind(measured[0]) for one in measured)
     return [one["top1"] for one in measured] if alike else []
 

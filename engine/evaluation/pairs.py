@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import data
 from common.shell import command
 from engine import filenames
 from engine.evaluation import outputs
@@ -126,6 +127,8 @@ def _refuse_without_pictures(run: Run) -> None:
         raise NotPaired(f"{run.name} has no {filenames.OUTPUTS}: run {_evaluate(run)}")
     if not pictures(run.evaluation)["archive_md5"]:
         raise NotPaired(f"{run.folder / filenames.EVALUATION} does not say which data it is of: run {_evaluate(run)}")
+    if run.outdated:
+        raise NotPaired(f"{run.folder / filenames.EVALUATION} is of former weights: run {_evaluate(run)}")
 
 
 def _refuse_other_pictures(runs: Sequence[Run]) -> None:
@@ -134,10 +137,11 @@ def _refuse_other_pictures(runs: Sequence[Run]) -> None:
         ours, theirs = pictures(run.evaluation or {}), pictures(first.evaluation or {})
         for name, value in ours.items():
             if value != theirs[name]:
+                other = first if theirs["archive_holdout"] else run
                 raise NotPaired(
                     f"{name} is {value} in {run.folder / filenames.EVALUATION}, but {theirs[name]} in "
                     f"{first.folder / filenames.EVALUATION}: evaluate both on the same pictures, as in "
-                    f"{_evaluate(run)} -o data.file=FILE"
+                    f"{_evaluate(other)}{' -o data.file=FILE' * (name == 'archive_md5')}"
                 )
         if not np.array_equal(_labels(run), _labels(first)):
             raise NotPaired(f"{run.name} and {first.name} number their classes differently")
@@ -145,7 +149,9 @@ def _refuse_other_pictures(runs: Sequence[Run]) -> None:
 
 def _evaluate(run: Run) -> str:
     name = kind(run.evaluation)["weights"] if run.evaluation else filenames.model(filenames.FINAL)
-    return command("python", "eval.py", "--weights", run.folder / name)
+    of_test = data.has_test_set(run.settings["data.file"], run.settings["data.name"])
+    on_test = ("-o", "data.holdout=0") if run.settings["data.holdout"] and of_test else ()
+    return command("python", "eval.py", "--weights", run.folder / name, *on_test)
 
 
 def _labels(run: Run) -> np.ndarray:

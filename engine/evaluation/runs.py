@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from engine import filenames
 from engine.config.load import flatten, load_config
 from engine.errors import UserError
 from engine.history import Point, last_of_each_epoch, read_history
+from engine.system.atomic import sha256sum
 
 MISSING = "missing"  # not noted by that run
 
@@ -35,6 +37,16 @@ class Run:
     done: int
     steps: float
     evaluation: dict[str, Any] | None
+
+    @cached_property
+    def outdated(self) -> bool:
+        """Whether `eval.json` is of other weights than the folder now has, as after more training."""
+        noted = self.evaluation or {}
+        file, digest = (
+            self.folder / Path(str(noted.get("weights"))).name,
+            noted.get("provenance", {}).get("weights_sha256"),
+        )
+        return digest is not None and file.is_file() and sha256sum(file) != digest
 
     def curve(self, split: str, quantity: str) -> tuple[list[float], list[float]]:
         """Return (epochs, values) of `loss` or `top1`, both empty until an epoch is done."""

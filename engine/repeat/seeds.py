@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import ARCHIVES
-from data.folder import VAL
+import data
 from engine import filenames
 from engine.config.load import load_config
 from engine.config.options import Config
@@ -43,7 +42,7 @@ class Seed:
         A folder of pictures without val/ has no test set: it is evaluated on the held-out pictures.
         """
         config = self.config()
-        if config.data.name in ARCHIVES or (Path(config.data.file) / VAL).is_dir():
+        if data.has_test_set(config.data.file, config.data.name):
             config.data.holdout = 0
         return config
 

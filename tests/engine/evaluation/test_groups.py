@@ -8,7 +8,7 @@ import pytest
 from engine.config.options import options
 from engine.errors import UserError
 from engine.evaluation import groups, outputs, pairs
-from engine.evaluation.compare import tables
+from engine.evaluation.compare import results, tables
 from engine.evaluation.groups import evaluated, grouped
 from engine.evaluation.pairs import NotPaired, difference
 from engine.evaluation.runs import read_runs
@@ -194,6 +194,37 @@ def test_without_an_evaluation_the_table_says_what_to_run(tmp_path, file):
     text = tables(read_runs([tmp_path / "a", tmp_path / "b"]))
     assert "| not paired |" in text
     assert f"python eval.py --weights {second.runs[1].folder / 'final_model.pdparams'}" in text
+
+
+def test_an_evaluation_of_former_weights_is_not_taken_for_that_of_the_present_ones(tmp_path):
+    first, second = two_groups(tmp_path)
+    weights = second.runs[0].folder / "final_model.pdparams"
+    weights.write_bytes(b"present")
+    evaluate(weights.parent, 25, weights_sha256=hashlib.sha256(b"present").hexdigest())
+    _, fresh = grouped(read_runs([tmp_path / "a", tmp_path / "b"]))
+    assert evaluated(fresh) == evaluated(second)
+    weights.write_bytes(b"after more training")
+    runs = read_runs([tmp_path / "a", tmp_path / "b"])
+    first, outdated = grouped(runs)
+    assert evaluated(outdated) == []
+    assert groups.notes(outdated)
+    assert "former weights" in results(outdated.runs[0])["top1 in eval.json"]
+    with pytest.raises(NotPaired, match="of former weights"):
+        difference(first, outdated)
+
+
+def test_what_to_run_measures_on_the_test_set_where_a_run_held_pictures_out(tmp_path):
+    folders = [
+        run(tmp_path / name, 1, 0.5, "data.holdout=40", f"data.crop={crop}") for name, crop in (("a", 0.5), ("b", 0.6))
+    ]
+    evaluate(folders[0], 20)
+    assert f"--weights {folders[1] / 'final_model.pdparams'} -o data.holdout=0" in tables(read_runs(folders))
+    evaluate(folders[1], 20, archive_holdout=40)
+    text = tables(read_runs(folders))
+    assert f"--weights {folders[1] / 'final_model.pdparams'} -o data.holdout=0" in text
+    assert "-o data.file" not in text
+    evaluate(folders[1], 20, archive_md5="02")
+    assert "-o data.holdout=0 -o data.file=FILE" in tables(read_runs(folders))
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK", None])
