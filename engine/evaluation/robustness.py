@@ -33,7 +33,7 @@ PUBLISHED = "CIFAR-10-C"
 MADE = "made here, not comparable with published figures"
 DPI = 144
 # What must be the same for a model and its baseline.
-SAME = ("source", "seed", "libraries", "split", "images", "data_md5")
+SAME = ("source", "seed", "libraries", "split", "holdout", "holdout_split", "images", "data_md5")
 NAMES = {
     "mean_error": "mean error over corruptions and severities: not divided by a baseline's, as papers report it for "
     "CIFAR-10-C",
@@ -76,8 +76,9 @@ def measure_robustness(
     Returns:
         the content of `robustness.json`: accuracy (of each corruption, at severities 1 to 5), clean (accuracy without
         corruption), mean_error, source, comparable (with published figures), seed and libraries (None for CIFAR-10-C),
-        images, split, data_md5, weights, weights_sha256, device, notes, and baseline (None without one): weights,
-        errors, mce, relative_errors, relative_mce.
+        images, split, holdout and holdout_split (None unless the pictures are held-out ones), data_md5, weights,
+        weights_sha256, device, notes, and baseline (None without one): weights, errors, mce, relative_errors,
+        relative_mce.
 
     Raises:
         DataError: the data, CIFAR-10-C or the pictures of frost cannot be used.
@@ -107,7 +108,14 @@ def measure_robustness(
         source = _published(folder, val, trained.dataset.classes, chosen)
     else:
         source = _made(clean, chosen, seed, frost)
-    described = {**source.about, "images": len(chosen), "split": val.name, "data_md5": trained.dataset.md5}
+    described = {
+        **source.about,
+        "images": len(chosen),
+        "split": val.name,
+        "holdout": config.data.holdout or None,
+        "holdout_split": config.data.holdout_split if config.data.holdout else None,
+        "data_md5": trained.dataset.md5,
+    }
     if base is not None:
         _check_baseline(str(baseline), base, described, source.names)
     with writing_into(output):

@@ -117,7 +117,8 @@ def test_a_baseline_normalizes_the_errors(run, made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"images": 20}, {"source": "CIFAR-10-C"}, {"data_md5": "0"}, {"seed": 1}, {"libraries": {}}]
+    "change",
+    [{"images": 20}, {"source": "CIFAR-10-C"}, {"data_md5": "0"}, {"seed": 1}, {"libraries": {}}, {"holdout": 9}],
 )
 def test_a_baseline_on_other_pictures_is_refused(run, made, tmp_path, change):
     file = tmp_path / "base.json"
@@ -126,6 +127,15 @@ def test_a_baseline_on_other_pictures_is_refused(run, made, tmp_path, change):
         measured(run, tmp_path / "out", pictures=10, baseline=file)
     assert next(iter(change)) in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_on_other_held_out_pictures_is_refused(run, tmp_path):
+    one, other = (f"data.holdout={count}" for count in (10, 12))
+    measured(run, tmp_path, one, pictures=4)
+    base = tmp_path / filenames.ROBUSTNESS
+    measured(run, tmp_path / "same", one, pictures=4, baseline=base)
+    with refuses(UserError, key="--baseline", place=base):
+        measured(run, tmp_path / "other", other, pictures=4, baseline=base)
 
 
 def test_a_baseline_under_other_corruptions_is_refused(run, made, tmp_path):
