@@ -184,7 +184,7 @@ def _about_robustness(trained_in: Path, sha256: str) -> str:
         return ""
     worst, largest = max(((x, error(values)) for x, values in found["accuracy"].items()), key=lambda pair: pair[1])
     return (
-        f"The accuracy on {counted(found['images'], 'picture')} is {found['clean']:.2%}. Under "
+        f"The accuracy on {counted(found['images'], 'picture')} ({found['split']}) is {found['clean']:.2%}. Under "
         f"{counted(len(found['accuracy']), 'corruption')} at {robustness.SEVERITIES} severities ({found['source']}) "
         f"it is {1 - found['mean_error']:.2%} on average, and least under {worst.replace('_', ' ')}: {1 - largest:.2%}."
     )

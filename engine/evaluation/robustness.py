@@ -203,7 +203,8 @@ def _content(file: Path) -> dict[str, Any] | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         numbers = [content["clean"], content["mean_error"], *itertools.chain(*content["accuracy"].values())]
         whole = all(isinstance(number, float) and 0 <= number <= 1 for number in numbers) and content["accuracy"]
-        whole = whole and isinstance(content["images"], int) and isinstance(content["source"], str)
+        whole = whole and isinstance(content["images"], int)
+        whole = whole and all(isinstance(content[key], str) for key in ("source", "split"))
         lengths = {len(values) for values in content["accuracy"].values()}
         return content if whole and lengths == {SEVERITIES} else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -302,7 +303,7 @@ def _normalized(accuracies: dict[str, list[float]], clean: float, base: dict[str
 
 def _write(measured: dict[str, Any], output: str | Path) -> None:
     text = json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    title = f"Accuracy under corruptions: {measured['source']}\n{measured['images']} pictures"
+    title = f"Accuracy under corruptions: {measured['source']}\n{measured['images']} pictures ({measured['split']})"
     png = as_png(heat_map(measured["accuracy"], measured["clean"], title), dpi=DPI)
     contents = {
         filenames.ROBUSTNESS: text.encode("utf-8", errors="backslashreplace"),

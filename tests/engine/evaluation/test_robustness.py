@@ -186,6 +186,7 @@ def test_the_report_has_a_line_for_the_same_weights_only(run, made, tmp_path):
     line = report.partition('id="about-robustness">')[2].partition("</p>")[0]
     assert f"{1 - made[0]['mean_error']:.2%}" in line
     assert "14 corruptions" in line
+    assert "10 pictures (test set)" in line
     assert _about_robustness(folder, "0" * 64) == ""
     (folder / "robustness.json").write_text("{", encoding="utf-8")
     assert _about_robustness(folder, made[0]["weights_sha256"]) == ""
