@@ -24,14 +24,15 @@ def main() -> None:
     page.check_gradio()
     page.check_port(arguments.port)
 
-    from engine.explorer.explorer import Explorer
+    from engine.explorer.explorer import OPTIONS, Explorer
     from engine.explorer.words import LANGUAGES
     from engine.inference.trained import find, load
 
     models = []
-    for weights, config_file in ((arguments.weights, arguments.config), (arguments.compare, None)):
+    given = (arguments.weights, arguments.config), (arguments.compare, None)
+    for (weights, config_file), option in zip(given, OPTIONS, strict=True):
         if weights:
-            path, config, note = find(weights, config_file, arguments.override)
+            path, config, note = find(weights, config_file, arguments.override, option)
             if note:
                 print(note)
             models.append(load(path, config))

@@ -18,6 +18,7 @@ from engine.inference.trained import FROM_DATA, Trained
 from models.attended import Attended, of_head
 
 TOP = 5
+OPTIONS = "--weights", "--compare"  # what gives the models, in their order
 Region = tuple[int, int]
 
 
@@ -65,8 +66,8 @@ class Explorer:
     """
 
     def __init__(self, models: Sequence[Trained]):
-        for model in models:
-            refuse_export(model)
+        for model, option in zip(models, OPTIONS, strict=False):
+            refuse_export(model, option)
         self.models = tuple(models)
         named = [model.class_names() for model in models]
         self.classes, self.notes = [names for names, _ in named], [note for _, note in named if note]
@@ -125,8 +126,8 @@ def _check_classes(models: Sequence[Trained], classes: Sequence[Sequence[str]]) 
         only = [f"only {model.weights} has {_some(names)}"
                 for model, names in zip(models, (one - other, other - one), strict=True) if names]  # fmt: skip
         raise UserError(
-            f"--compare {models[1].weights}: its classes are not those of {models[0].weights}: {'; '.join(only)}",
-            key="--compare",
+            f"{OPTIONS[1]} {models[1].weights}: its classes are not those of {models[0].weights}: {'; '.join(only)}",
+            key=OPTIONS[1],
             value=str(models[1].weights),
             place=models[1].weights,
         )

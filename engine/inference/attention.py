@@ -62,12 +62,12 @@ def observe(trained: Trained, picture: np.ndarray) -> Observed:
     )
 
 
-def refuse_export(trained: Trained) -> None:
-    """Raise UserError if a model is an export."""
+def refuse_export(trained: Trained, option: str = "--weights") -> None:
+    """Raise UserError, which names the option that gave the model, if it is an export."""
     if isinstance(trained.model, Exported):
         raise UserError(
-            f"--weights {trained.weights}: an export does not reveal its attention: give a .pdparams file",
-            key="--weights",
+            f"{option} {trained.weights}: an export does not reveal its attention: give a .pdparams file",
+            key=option,
             value=str(trained.weights),
             place=trained.weights,
         )

@@ -141,11 +141,16 @@ class Trained:
         return outputs
 
 
-def find(weights: str | Path, config_file: str | Path | None, overrides: Iterable[str]) -> tuple[Path, Config, str]:
+def find(
+    weights: str | Path, config_file: str | Path | None, overrides: Iterable[str], option: str = "--weights"
+) -> tuple[Path, Config, str]:
     """Find weights and their config.
 
     A bare file name that is not in the current folder is looked for in the output folder of the config (or of the
     default config). Without a config, the one beside the weights is used, else the default.
+
+    Args:
+        option: what the user gave the weights by, for messages.
 
     Returns:
         (path of the weights, config, a line for the log or "").
@@ -158,8 +163,8 @@ def find(weights: str | Path, config_file: str | Path | None, overrides: Iterabl
         folder = Path(load_config(config_file or DEFAULT_CONFIG, overrides).output_dir)
         if not (folder / path).exists():
             raise UserError(
-                f"--weights {path}: neither here nor in {folder}: give the path of the file",
-                key="--weights",
+                f"{option} {path}: neither here nor in {folder}: give the path of the file",
+                key=option,
                 value=str(path),
                 place=folder,
             )
@@ -167,8 +172,8 @@ def find(weights: str | Path, config_file: str | Path | None, overrides: Iterabl
         notes.append(f"weights: {path}")
     if path.is_dir() and not (path / filenames.DESCRIPTION).exists() and (files := pdparams.files_in(path)):
         raise UserError(
-            f"--weights {path}: a folder: {pdparams.give_one_of(files)}",
-            key="--weights",
+            f"{option} {path}: a folder: {pdparams.give_one_of(files)}",
+            key=option,
             value=str(path),
             place=path,
         )

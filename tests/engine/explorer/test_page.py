@@ -17,7 +17,7 @@ import requests
 from PIL import Image
 
 from engine.explorer import html, page
-from engine.explorer.explorer import Explorer, numbers
+from engine.explorer.explorer import OPTIONS, Explorer, numbers
 from engine.explorer.words import ENGLISH
 from engine.inference.trained import find, load
 from models import VARIANTS, build_model
@@ -295,7 +295,8 @@ def test_a_signal_ends_it_quietly_and_deletes_what_was_uploaded(home, tmp_path, 
         (["--weights", "words.png"], ["words.png"]),
         (["--weights", "two_heads.pdparams"], ["two_heads.pdparams", "rel_pos"]),
         (["--weights", "diverged.pdparams"], ["diverged.pdparams", "NaN"]),
-        (["--compare", "none.pdparams"], ["none.pdparams"]),
+        (["--compare", "none.pdparams"], ["--compare none.pdparams"]),
+        (["--compare", "run"], ["--compare run"]),
         (["-o", "data.image_size=none"], ["data.image_size"]),
     ],
 )
@@ -332,3 +333,6 @@ def test_an_export_is_refused(home, monkeypatch, capsys):
     with pytest.raises(UserError, match=Path(weights(home)).name) as caught:
         Explorer([trained])
     assert caught.value.key == "--weights"
+    with pytest.raises(UserError, match="--compare ") as caught:
+        attention.refuse_export(trained, OPTIONS[1])
+    assert caught.value.key == "--compare"
