@@ -15,6 +15,7 @@ from models.flops import Shape
 
 WIDTH, DPI = 9.0, 150  # inches; a README shows 9 inches 900 pixels wide
 LOCAL, REGIONAL, BOTH, GRAY = "#2a6f97", "#d9730d", "#5a5a5a", "#7a7a7a"
+SKY, PADDING = "#dbe9f0", "#d3d3d3"
 PALE = {LOCAL: "#dcebf4", REGIONAL: "#fbe6d2", BOTH: "#eeeeee"}
 SIDE, PICTURES = 1.72, (0.55, 3.15)  # of the picture, and where it lies twice
 STAGES = 3.3  # where the second part begins
@@ -90,9 +91,12 @@ def _tokens(sheet: Sheet, architecture: Architecture, words: Words, top: float) 
     r, c = _chosen(architecture)
     up, left, down, right = rows[r], columns[c], rows[r + 1], columns[c + 1]
     from_x, x, zoom_y, zoom = PICTURES[1], 5.75, y + 0.25, 1.15
-    for key, color, count, at in (("one regional", REGIONAL, 1, x), ("its local", LOCAL, architecture.ws, x + 1.75)):
-        scale = zoom / max(down - up, right - left)
-        _scene(sheet, at, zoom_y, (up, left, down, right), scale, (height, width))
+    scale = zoom / architecture.region
+    patch, window = _beginnings(architecture)
+    parts = ("one regional", REGIONAL, 1, x, patch), ("its local", LOCAL, architecture.ws, x + 1.75, window)
+    for key, color, count, at, (first, begin) in parts:
+        view = first, begin, first + architecture.region, begin + architecture.region
+        _scene(sheet, at, zoom_y, view, scale, (height, width))
         marks = np.linspace(0, zoom, count + 1)
         sheet.grid(at + marks, zoom_y + marks, color=color, linewidth=0.8 if count > 1 else 2, zorder=3)
         sheet.text(at + zoom / 2, zoom_y + zoom + 0.08, words(key, count=count**2), color=color, weight="bold")
@@ -100,11 +104,13 @@ def _tokens(sheet: Sheet, architecture: Architecture, words: Words, top: float) 
     sheet.text(center, zoom_y + zoom / 2, "+", 14, va="center")
     sheet.text(center, y, words("window"), 8.5, weight="bold")
     sheet.text(center, zoom_y + zoom + 0.25, _shape((1, *architecture.lsa[1:])))
+    if height % architecture.region or width % architecture.region:
+        sheet.text(center, zoom_y + zoom + 0.4, words("padding"), color=GRAY)
     box = {"edgecolor": "black", "linewidth": 1.4, "zorder": 4}
     sheet.rectangle(from_x + left * inch, y + up * inch, (right - left) * inch, (down - up) * inch, **box)
     rays = [
         [(from_x + right * inch, y + edge * inch), (x - 0.06, end)]
-        for edge, end in ((up, zoom_y), (down, zoom_y + zoom))
+        for edge, end in ((edge, zoom_y + (edge - patch[0]) * scale) for edge in (up, down))
     ]
     sheet.lines(rays, color=GRAY, linewidth=0.7, linestyle=":", zorder=4)
 
@@ -285,12 +291,20 @@ def _map(
 
 
 def _scene(sheet: Sheet, x: float, y: float, view: tuple[float, ...], inch: float, size: tuple[int, int]) -> None:
-    """Draw a part of a made-up picture: view (top, left, bottom, right) in its pixels, `inch` inches to a pixel."""
+    """Draw a part of a made-up picture: view (top, left, bottom, right) in its pixels, `inch` inches to a pixel.
+
+    What lies outside the picture is gray.
+    """
     top, left, bottom, right = view
-    frame = sheet.rectangle(x, y, (right - left) * inch, (bottom - top) * inch, facecolor="#dbe9f0", linewidth=0)
+    inside = max(top, 0), max(left, 0), min(bottom, size[0]), min(right, size[1])
+    if inside != view:
+        sheet.rectangle(x, y, (right - left) * inch, (bottom - top) * inch, facecolor=PADDING, linewidth=0)
+    up, begin, down, end = inside
+    place = x + (begin - left) * inch, y + (up - top) * inch
+    frame = sheet.rectangle(*place, (end - begin) * inch, (down - up) * inch, facecolor=SKY, linewidth=0)
     for color, points in SCENE:
-        place = [(x + (a * size[1] - left) * inch, y + (b * size[0] - top) * inch) for a, b in points]
-        sheet.polygon(place, facecolor=color, linewidth=0).set_clip_path(frame)
+        corners = [(x + (a * size[1] - left) * inch, y + (b * size[0] - top) * inch) for a, b in points]
+        sheet.polygon(corners, facecolor=color, linewidth=0).set_clip_path(frame)
 
 
 def _circle(x: float, y: float, radius: float) -> list[Point]:
@@ -306,6 +320,17 @@ def _edges(count: int, side: int, pixels: int) -> np.ndarray:
 def _chosen(architecture: Architecture) -> Shape:
     """Return the region of the picture that is followed, (row, column): the one where something is to be seen."""
     return tuple(int(share * count) for share, count in zip(CHOSEN, architecture.regional[2:], strict=True))
+
+
+def _beginnings(architecture: Architecture) -> list[Shape]:
+    """Return where the chosen region's patch and its window begin, (y, x) in pixels.
+
+    They differ in a padded picture: for patches it is padded at both ends, its local map at the bottom and right.
+    """
+    windows = tuple(architecture.region * at for at in _chosen(architecture))
+    sizes = zip(architecture.regional[2:], architecture.picture[2:], strict=True)
+    before = [(count * architecture.region - pixels) // 2 for count, pixels in sizes]
+    return [tuple(at - pad for at, pad in zip(windows, before, strict=True)), windows]
 
 
 def followed(architecture: Architecture) -> list[Shape]:

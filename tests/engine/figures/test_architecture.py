@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from engine.figures import architecture as drawing, fonts
@@ -150,6 +152,21 @@ def test_the_marked_region_contains_the_one_of_the_stage_before(side):
         for at, then, count in zip(places, later, stage.regional, strict=True):
             assert 0 <= at < count
             assert then * larger <= at * size < (at + 1) * size <= (then + 1) * larger
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "window"),
+    [(224, 28, 28), (32, 32 - 16, 32 - 28), (225, 28, 28), (36, 36 - 18, 36 - 28)],  # pixels of it in the picture
+)
+def test_a_region_is_shown_with_its_patch_and_its_window_and_padding_is_gray(side, patch, window):
+    figure = architecture_figure(measure(free_model(num_classes=0), side, side), "regionvit", "en")
+    shapes = [each for each in figure.axes[0].patches if isinstance(each, Rectangle)]
+    skies = [each for each in shapes if each.get_facecolor() == to_rgba(drawing.SKY)]
+    gray = [each for each in shapes if each.get_facecolor() == to_rgba(drawing.PADDING)]
+    shown = [28 * each.get_height() / 1.15 for each in skies[2:]]  # after the whole picture, twice
+    assert shown == pytest.approx([patch, window])
+    assert len(gray) == (patch < 28) + (window < 28)
+    assert ("padding (gray) sets them apart" in texts(figure)) == (side % 28 > 0)
 
 
 def test_both_languages_have_the_same_words_with_the_same_numbers():
