@@ -197,8 +197,10 @@ def test_the_first_cell_gets_the_project_from_an_address_or_a_zip(file, tmp_path
 
 
 @BOTH
-def test_without_a_project_the_first_cell_says_what_to_fill_in(file, tmp_path):
-    done = run_find(file, tmp_path)
+@pytest.mark.parametrize("source", ["", "missing.zip", "broken.zip"])
+def test_without_a_project_the_first_cell_says_what_to_fill_in(file, tmp_path, source):
+    (tmp_path / "broken.zip").write_text("PK", encoding="utf-8")
+    done = run_find(file, tmp_path, source)
     assert done.returncode == 1
     assert "SOURCE" in done.stderr
     assert "Traceback" not in done.stderr
