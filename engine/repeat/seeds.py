@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import data
+from data.download import md5sum
 from engine import filenames
 from engine.config.load import load_config
 from engine.config.options import Config
 from engine.errors import UserError
 from engine.evaluation.runs import runs_in
 from engine.history import read_history
-from engine.output.folder import Output
+from engine.output.folder import Output, read_environments
 from engine.training import resume
 
 OWN = {"train.seed": "--seeds has them", "output_dir": "each seed has a folder of its own in --output"}
@@ -103,11 +104,12 @@ def plan(file: Path, overrides: Sequence[str], numbers: Sequence[int], output: P
 
 
 def refuse_other_config(folder: Path, seeds: Sequence[Seed], extending: bool) -> None:
-    """Compare the config with that of each run that is in the folder, one of the seeds or not, as `--resume` does.
+    """Compare config and archive with those of each run in the folder, one of the seeds or not, as `--resume` does.
 
     Raises:
-        UserError: an option that affects results differs.
+        UserError: an option that affects results, or the content of the archive, differs.
     """
+    md5 = _md5_of_archive(seeds[0].config())
     there = [
         _seed(seeds[0].file, seeds[0].overrides[:-2], folder, int(run.name.removeprefix(filenames.SEED)))
         for run in runs_in(folder)
@@ -119,6 +121,28 @@ def refuse_other_config(folder: Path, seeds: Sequence[Seed], extending: bool) ->
             resume.keep_split(seed.folder, config)
             with own_advice(seed.folder):
                 resume.refuse_other_config_early(seed.folder, config, extending)
+            _refuse_other_archive(seed.folder, config, md5)
+
+
+def _md5_of_archive(config: Config) -> str | None:
+    """Return the MD5 of a config's archive, None if it has none or it cannot be read."""
+    try:
+        return md5sum(config.data.file) if config.data.name in data.ARCHIVES else None
+    except OSError:
+        return None  # loading the data says why
+
+
+def _refuse_other_archive(folder: Path, config: Config, md5: str | None) -> None:
+    noted = {str(facts["data_md5"]) for facts in read_environments(folder) if facts.get("data_md5")}
+    if md5 and noted - {md5}:
+        raise UserError(
+            f"{folder}: data.file: {config.data.file} is not what the run was trained on (MD5 {md5}, in "
+            f"{folder / filenames.ENVIRONMENT} {', '.join(sorted(noted))}): give that archive, or start other runs "
+            f"with {ADVICE[1]}",
+            key="data.file",
+            value=md5,
+            place=folder,
+        )
 
 
 @contextlib.contextmanager

@@ -93,6 +93,16 @@ def test_another_config_than_that_of_a_run_in_the_folder_is_refused_as_resuming_
     assert "output_dir=NEW" not in str(caught.value)
 
 
+@pytest.mark.parametrize("numbers", [[1], [2]], ids=["the same seed", "another seed"])
+def test_another_archive_than_that_of_a_run_in_the_folder_is_refused(archive, trained, tmp_path, numbers):
+    copy, other = shutil.copy(archive, tmp_path), tmp_path / "other.tar.gz"
+    refuse_other_config(*planned(copy, trained, numbers), extending=False)
+    archives.write(other, archives.members(train=60, test=20))
+    with refuses(UserError, key="data.file", place=trained / "seed1") as caught:
+        refuse_other_config(*planned(other, trained, numbers), extending=False)
+    assert "--output NEW" in str(caught.value)
+
+
 def test_a_folder_in_use_is_named_once_and_with_this_commands_option(tmp_path):
     with refuses(UserError, key="output_dir") as caught, own_advice(tmp_path):
         (tmp_path / "file").write_text("", encoding="utf-8")
