@@ -29,7 +29,7 @@ FIGURES = {
 ROBUSTNESS, ROBUSTNESS_MAP = "robustness.json", "robustness.png"
 ATTENTION = "attention"
 PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the user's own pictures
-EXPORTS = {"paddle": "paddle", "onnx": "onnx"}  # folders, by format
+EXPORTS = {"paddle": "paddle", "onnx": "onnx", "onnx_int8": "onnx", "onnx_float16": "onnx"}  # folders, with formats
 
 # Of tools/repeat.py, in the folder of all its runs.
 REPEAT, REPEAT_NUMBERS = "repeat.md", "repeat.json"
@@ -55,6 +55,11 @@ def optimizer(name: str) -> str:
     return f"{name}_optimizer.pdopt"
 
 
+def export(format: str, precision: str) -> str:
+    """Return the name of the folder of an export."""
+    return format if precision == "float32" else f"{format}_{precision}"
+
+
 def temperature(weights: str) -> str:
     """Return the name of the note of a temperature that was fitted to the file of weights of this name."""
     return f"{weights.removesuffix('.pdparams')}.temperature.json"
@@ -65,7 +70,7 @@ TEMPERATURES = tuple(temperature(model(name)) for name in (BEST, FINAL))
 OF_WEIGHTS = (
     *(EVALUATION, OUTPUTS, REPORT, ROBUSTNESS, ROBUSTNESS_MAP, ATTENTION),
     *TEMPERATURES,
-    *EXPORTS.values(),
+    *EXPORTS,
     *FIGURES.values(),
 )
 RECORDS = (LOG, HISTORY, DASHBOARD, *CURVES.values())

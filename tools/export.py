@@ -2,7 +2,10 @@
 
 The export is a folder with inference.json (with Paddle 2.6: inference.pdmodel) and inference.pdiparams, or
 inference.onnx; preprocessing.json, which describes how to prepare a picture; and config.yaml. It takes batches of any
-size and computes in float32. Before it is written, it is run and compared with the model.
+size. Before it is written, it is run and compared with the model.
+
+With --precision int8 (for CPUs) or float16 (for GPUs) it is also compared with float32 on the config's validation
+pictures: accuracy, logits, size and speed. It is not written if it loses more accuracy than --most-lost.
 """
 
 import _environment  # noqa: F401
@@ -15,17 +18,42 @@ def main() -> None:
     parser.add_weights()
     parser.add_config()
     parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="default: %(default)s")
-    parser.add_argument("--output", metavar="DIR", help="the folder of the export; default: paddle or onnx beside FILE")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "int8", "float16"),
+        default="float32",
+        help="of ONNX; inputs and outputs stay float32 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--most-lost",
+        metavar="POINTS",
+        type=float,
+        help="the most percentage points of accuracy that int8 or float16 may cost; default: 0.5",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="the folder of the export; default: paddle, onnx, onnx_int8 or onnx_float16 beside FILE",
+    )
     arguments = parser.parse_args()
+    if arguments.precision != "float32" and arguments.format != "onnx":
+        parser.error(f"argument --precision: {arguments.precision}: add --format onnx")
+    if arguments.most_lost is not None and arguments.precision == "float32":
+        parser.error("argument --most-lost: only with --precision int8 or float16")
+    if arguments.most_lost is not None and not arguments.most_lost >= 0:
+        parser.error(f"argument --most-lost: {arguments.most_lost:g}: give 0 or more")
 
+    from engine import filenames
+    from engine.inference import cost
     from engine.inference.export import export
     from engine.inference.trained import find
 
     weights, config, note = find(arguments.weights, arguments.config, arguments.override)
     if note:
         print(note)
-    output = arguments.output or weights.parent / arguments.format
-    files, lines = export(weights, config, arguments.format, output)
+    output = arguments.output or weights.parent / filenames.export(arguments.format, arguments.precision)
+    most_lost = cost.MOST_LOST if arguments.most_lost is None else arguments.most_lost
+    files, lines = export(weights, config, arguments.format, output, arguments.precision, most_lost)
     print(*lines, sep="\n")
     print("written:", ", ".join(map(str, files)))
 

@@ -15,17 +15,19 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from common.errors import InputError
 from data.normalise import MEAN, STD
 from engine import filenames
 from engine.config import build
 from engine.config.load import dump_config
 from engine.config.options import AmpConfig, Config
 from engine.errors import UserError
-from engine.inference import program
+from engine.inference import cost, program, reduced
+from engine.inference.steps import steps
 from engine.inference.trained import Trained, load
 from engine.system import atomic, tf32
 from engine.system.environment import environment
-from engine.system.flags import flags
+from engine.system.flags import flags, values
 from models.static import make_static
 
 FORMATS = tuple(filenames.EXPORTED_WEIGHTS)
@@ -38,21 +40,33 @@ TELLING = ("not supported", "unsupported", "[ERROR]")  # what paddle2onnx says o
 OPSET = 17  # the first one with layer normalization as an operator
 
 
-def export(weights: str | Path, config: Config, format: str, output: str | Path) -> tuple[list[Path], list[str]]:
+def export(
+    weights: str | Path,
+    config: Config,
+    format: str,
+    output: str | Path,
+    precision: str = reduced.FLOAT32,
+    most_lost: float = cost.MOST_LOST,
+) -> tuple[list[Path], list[str]]:
     """Export a trained model into a folder, after checking that the export computes the model's logits.
+
+    In a lower precision it is then compared with that in float32 on the config's validation pictures.
 
     Args:
         weights: a `.pdparams` file.
         config: the config of its run.
         format: one of `FORMATS`.
-        output: the folder. An export of the same format in it is replaced.
+        output: the folder. An export of the same format and precision in it is replaced.
+        precision: one of `reduced.PRECISIONS`; with `paddle` float32 alone.
+        most_lost: how many percentage points of accuracy a lower precision may cost.
 
     Returns:
         (the files written, lines for the log).
 
     Raises:
         UserError: weights, device or folder cannot be used, a package that ONNX needs is not installed, or the
-            export's logits differ from the model's.
+            export's logits differ from the model's; the lower precision has no pictures to be compared on, or costs
+            more than `most_lost`.
     """
     if program.is_export(Path(weights)):
         raise UserError(
@@ -62,28 +76,88 @@ def export(weights: str | Path, config: Config, format: str, output: str | Path)
             place=weights,
         )
     if format == "onnx":
-        program.check_installed(*program.FOR_ONNX)
-    before = _files_to_replace(Path(output), format)
+        program.check_installed(*program.FOR_ONNX, *program.FOR_INT8 * (precision == "int8"))
+    elif precision != reduced.FLOAT32:
+        raise UserError(
+            f"--precision {precision}: only with --format onnx, not {format}", key="--precision", value=precision
+        )
+    _refuse_old_programs()
+    before = _files_to_replace(Path(output), format, precision)
     config = dataclasses.replace(config, amp=AmpConfig())  # an export computes in float32
     trained = load(weights, config)
+    if precision != reduced.FLOAT32:
+        _check_pictures(trained, precision)
     with tf32.never():
         images, logits = _example(trained)
         with atomic.writing_into(output) as folder, tempfile.TemporaryDirectory() as temporary:
-            made = Path(temporary)
+            made = Path(temporary) / "made"
+            made.mkdir()
             _write(trained, format, made)
             about = dump_config(dataclasses.replace(config, device="auto"))
             atomic.replace_text(made / filenames.CONFIG, about)
             description, lines = _describe(trained, format, made)
             if trained.about_temperature:
                 lines.append(trained.about_temperature)
-            atomic.replace_text(made / filenames.DESCRIPTION, json.dumps(description, indent=2) + "\n")
             device = "cpu" if format == "onnx" else trained.device  # onnxruntime may be installed without GPU support
             layer = program.Exported(made, description, device)
             lines.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
+            if precision != reduced.FLOAT32:
+                description, more = _reduce(trained, layer, made, description, precision, most_lost)
+                lines += more
+            atomic.replace_text(made / filenames.DESCRIPTION, json.dumps(description, indent=2) + "\n")
             return _put(made, folder, before), lines
 
 
-def _files_to_replace(folder: Path, format: str) -> list[str]:
+def _refuse_old_programs() -> None:
+    """Raise UserError where Paddle 3 is set to build the programs of Paddle 2, in which the model does not compile."""
+    if not paddle.__version__.startswith("2.") and values("enable_pir_api") == {"enable_pir_api": False}:
+        raise UserError(
+            "FLAGS_enable_pir_api: 0 in the environment, with which an export is not possible: unset it",
+            key="FLAGS_enable_pir_api",
+            value=False,
+        )
+
+
+def _check_pictures(trained: Trained, precision: str) -> None:
+    """Raise UserError if there are no validation pictures to compare a lower precision on."""
+    try:
+        _ = trained.dataset
+    except InputError as error:
+        raise UserError(
+            f"--precision {precision}: has to be compared with float32 on validation pictures: {error}",
+            key=error.key,
+            value=error.value,
+            place=error.place,
+        ) from error
+
+
+def _reduce(
+    trained: Trained,
+    plain: program.Exported,
+    made: Path,
+    description: dict[str, Any],
+    precision: str,
+    most_lost: float,
+) -> tuple[dict[str, Any], list[str]]:
+    """Replace an export in float32 by one in a lower precision; return its description, and lines for the log.
+
+    Raises:
+        UserError: it loses more accuracy than allowed.
+    """
+    file = made / filenames.EXPORTED_WEIGHTS["onnx"]
+    before = file.rename(made.with_name(file.name))
+    reduced.write(before, file, precision)
+    compared = cost.measure(trained, plain, program.Exported(made, description, "cpu"))
+    compared |= {"bytes": cost.sizes(before, file)}
+    cost.check(compared, most_lost)
+    files = {name: atomic.sha256sum(made / name) for name in description["files"]}
+    return (
+        {**description, "precision": precision, "compared_with_float32": compared, "files": files},
+        cost.lines(compared, precision),
+    )
+
+
+def _files_to_replace(folder: Path, format: str, precision: str) -> list[str]:
     """Return the names of the files of the export in a folder; UserError if the folder holds anything else."""
     if not (folder / filenames.DESCRIPTION).exists():
         for name in (filenames.CONFIG, *filenames.PADDLE_PROGRAMS, *filenames.EXPORTED_WEIGHTS.values()):
@@ -99,13 +173,17 @@ def _files_to_replace(folder: Path, format: str) -> list[str]:
         before = program.read(folder)
     except UserError:  # damaged: replace it
         return []
-    if before["format"] != format:
-        raise UserError(
-            f"--output {folder}: holds an export in the format {before['format']}: choose another folder",
-            key="--output",
-            value=before["format"],
-            place=folder,
-        )
+    for kind, there, wanted in (
+        ("format", before["format"], format),
+        ("precision", program.precision_of(before), precision),
+    ):
+        if there != wanted:
+            raise UserError(
+                f"--output {folder}: holds an export in the {kind} {there}: choose another folder",
+                key="--output",
+                value=there,
+                place=folder,
+            )
     return list(before["files"])
 
 
@@ -234,6 +312,7 @@ def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, An
     (classes, unknown), count = trained.class_names(), config.model.num_classes
     return {
         "format": format,
+        "precision": reduced.FLOAT32,
         "model": config.model.name,
         "padding_mask": config.model.padding_mask,
         "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
@@ -247,6 +326,7 @@ def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, An
             "divided by 255, minus mean, divided by std, channel by channel",
             "height, width, channel -> channel, height, width",
         ],
+        "steps": steps(config, INPUT, OUTPUT, trained.temperature),
         "side": side,
         "image_size": size,
         "mean": MEAN,

@@ -19,6 +19,7 @@ from engine.weights.temperature import Temperature, is_temperature
 Run = Callable[[np.ndarray], np.ndarray]  # pictures [B, 3, size, size] -> logits [B, classes]
 CUDA = "CUDAExecutionProvider"  # onnxruntime's name for a GPU
 FOR_ONNX = ("onnx", "paddle2onnx", "onnxruntime")
+FOR_INT8 = ("ml_dtypes",)  # onnxruntime.quantization imports it, and onnxruntime does not require it
 INSTALL = "pip install -r requirements/export.txt (with Paddle 2.6: requirements/export-2.6.txt)"
 
 
@@ -57,6 +58,7 @@ def read(folder: Path) -> dict[str, Any]:
             and all(Path(name).name == name for name in listed)
             and {"model", "padding_mask", "image_size", "side"} <= set(description)
             and is_temperature(description.get("temperature", 1.0))  # older exports have none
+            and type(precision_of(description)) is str
         )
     except FileNotFoundError:
         raise UserError(
@@ -109,6 +111,11 @@ def temperature(folder: Path, description: dict[str, Any]) -> Temperature:
     value = description.get("temperature", 1.0)
     about = f"temperature: {value:.4f}, noted in {folder / filenames.DESCRIPTION}"
     return Temperature(value, about if value != 1 else "")
+
+
+def precision_of(description: dict[str, Any]) -> str:
+    """Return the precision that an export computes in; older exports do not say it."""
+    return description.get("precision", "float32")
 
 
 def device_for(format: str, wanted: str) -> str:

@@ -251,6 +251,7 @@ def _load_export(weights: Path, config: Config) -> Trained:
     model = program.Exported(weights.parent, description, device)
     model.eval()
     temperature = program.temperature(weights.parent, description)
+    precision = program.precision_of(description)
     return Trained(
         model,
         MixedPrecision(device=device),
@@ -259,7 +260,7 @@ def _load_export(weights: Path, config: Config) -> Trained:
         weights,
         sha256=description["files"][weights.name],
         noted_classes=description["classes"],
-        runtime=program.NAMES[description["format"]],
+        runtime=program.NAMES[description["format"]] + ("" if precision == "float32" else f" in {precision}"),
         temperature=temperature.value,
         about_temperature=temperature.about,
     )

@@ -140,7 +140,7 @@ class Output:
             raise self._unusable(error) from error
 
     def _has_learned(self) -> bool:
-        learned = self._present([*filenames.MODELS, *filenames.EXPORTS.values()])
+        learned = self._present([*filenames.MODELS, *filenames.EXPORTS])
         return bool(learned) or Checkpoints(self.folder).has_learned()
 
     def _present(self, names: Iterable[str]) -> list[Path]:
@@ -151,8 +151,9 @@ class Output:
 
     def _of_a_run(self, name: str) -> bool:
         """Return whether a file that has the name of a run's is one; a folder for exports may hold something else."""
-        formats = [format for format, folder in filenames.EXPORTS.items() if folder == name]
-        return all((self.folder / name / filenames.EXPORTED_WEIGHTS[format]).exists() for format in formats)
+        if name not in filenames.EXPORTS:
+            return True
+        return (self.folder / name / filenames.EXPORTED_WEIGHTS[filenames.EXPORTS[name]]).exists()
 
     def _unusable(self, error: OSError) -> UserError:
         closing = "close the programs that have its files open, such as VisualDL, or " * WINDOWS
