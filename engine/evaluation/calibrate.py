@@ -103,6 +103,14 @@ def _of_the_run(weights: Path, config: Config) -> Config:
             value=0,
             place=file,
         )
+    if not own.data.download and not Path(own.data.file).exists():
+        raise UserError(
+            f"--calibrate: {own.data.file} not found here, which the run was trained on (data.file in {file}, whatever "
+            "-o says): run this where the run was started, or put its data there",
+            key="data.file",
+            value=own.data.file,
+            place=own.data.file,
+        )
     return own
 
 

@@ -185,8 +185,9 @@ def no_data(run):
 @pytest.mark.parametrize("change", [no_holdout, other_data, no_data], ids=lambda change: change.__name__)
 def test_what_cannot_be_fitted_is_refused_and_leaves_no_note(run, change):
     expected = change(run)
-    with refuses(InputError, **expected):
+    with refuses(InputError, **expected) as caught:
         fit(run)
+    assert str(caught.value).startswith("--calibrate: ")
     assert not (run / "best_model.temperature.json").exists()
 
 
