@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -147,8 +148,7 @@ def _rollout(attended: Attended, words: Words) -> tuple[Panel, str]:
     text = words.rollout.format(inside=f"{told.inside:.2%}")
     if told.padding > 0.005:
         text += words.padding.format(share=f"{told.padding:.2%}")
-    panel = rollout_panel(attended.rollout)
-    return Panel("", panel.values, panel.edges, panel.top, panel.unit, box=attended.place.box()), text
+    return replace(rollout_panel(attended.rollout), box=attended.place.box()), text
 
 
 def _panels(observed: Observed, panels: Sequence[tuple[Panel, str]], words: Words) -> str:
