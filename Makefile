@@ -5,6 +5,7 @@ VENV ?= .venv
 LOGDIR ?= output
 RUN = $(VENV)/bin/python
 EXPORT = requirements/export.txt
+EXPORTS = tests/engine/inference/test_export.py tests/engine/inference/test_reduced.py
 PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements/cpu.txt)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
@@ -36,10 +37,10 @@ test: $(VENV)/.ready-test  ## set up, check style and types, run the fast tests
 	$(RUN) -m pytest -q
 
 test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-study  ## run the slow tests, but for exports
-	$(RUN) -m pytest -q -m slow --ignore tests/engine/inference/test_export.py
+	$(RUN) -m pytest -q -m slow $(addprefix --ignore ,$(EXPORTS))
 
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
-	$(RUN) -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
+	$(RUN) -m pytest -q -m slow --dist load $(EXPORTS)
 
 test-3.0: .venv-3.0/.ready-test  ## run the fast tests on Paddle 3.0.0
 	.venv-3.0/bin/python -m pytest -q
@@ -49,7 +50,7 @@ test-2.6: .venv-2.6/.ready-test  ## run the fast tests on Paddle 2.6.2
 	.venv-2.6/bin/python -m pytest -q -m slow tests/project/test_imports.py
 
 test-export-2.6: .venv-2.6/.ready-test .venv-2.6/.ready-export  ## export every variant on Paddle 2.6.2
-	.venv-2.6/bin/python -m pytest -q -m slow --dist load tests/engine/inference/test_export.py
+	.venv-2.6/bin/python -m pytest -q -m slow --dist load $(EXPORTS)
 
 gpu-kernels: .venv-gpu-2.6/.ready  ## check that Paddle's GPU wheel has what training launches; needs no GPU, but 3 GB
 	.venv-gpu-2.6/bin/python tools/gpu_kernels.py
