@@ -1,5 +1,6 @@
 """Writing pictures as an archive in CIFAR-10's layout, for data that are made or come from elsewhere."""
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -13,7 +14,7 @@ BATCHES = 5  # of CIFAR-10's training pictures
 
 
 def write_cifar10(file: str | Path, train: Pictures, test: Pictures, classes: Sequence[str]) -> None:
-    """Write an archive that `data.load` reads as `cifar10`; its folder is created if missing.
+    """Write an archive that `data.load` reads as `cifar10`, the same bytes each time; its folder is created if missing.
 
     Raises:
         OSError: the file cannot be written.
@@ -24,7 +25,11 @@ def write_cifar10(file: str | Path, train: Pictures, test: Pictures, classes: Se
     members["batches.meta"] = {b"label_names": [name.encode() for name in classes]}
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(file, "w:gz") as archive:
+    with (
+        open(file, "wb") as stream,
+        gzip.GzipFile("", "wb", fileobj=stream, mtime=0) as packed,  # without name and time
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for name, content in members.items():
             payload = pickle.dumps(content, protocol=2)
             info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
