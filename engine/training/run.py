@@ -6,7 +6,7 @@ from typing import Any
 
 from common.shell import command
 from common.words import counted
-from data import DataError
+from data import DataError, has_test_set
 from engine import filenames
 from engine.config.load import flatten
 from engine.config.options import Config
@@ -86,7 +86,7 @@ def train(config: Config, *, overwrite: bool = False, resuming: bool = False, ex
             raise UserError(
                 f"{error}; then resume with: {again}", key=error.key, value=error.value, place=error.place
             ) from error
-        for note in _conclusion(device, parts, output):
+        for note in _conclusion(config, device, parts, output):
             records.info(note)
 
 
@@ -138,7 +138,7 @@ def _introduction(config: Config, device: str, parts: Parts) -> Iterator[str]:
         )
 
 
-def _conclusion(device: str, parts: Parts, output: Output) -> Iterator[str]:
+def _conclusion(config: Config, device: str, parts: Parts, output: Output) -> Iterator[str]:
     """Yield lines for the log about the result and what to do next."""
     best = parts.state.best
     kept = filenames.model(filenames.BEST if best["epoch"] else filenames.FINAL)
@@ -147,6 +147,8 @@ def _conclusion(device: str, parts: Parts, output: Output) -> Iterator[str]:
         f"Done in {seconds(parts.state) / 60:.1f} min on {describe_device(device)}: best top1 {best['top1']:.5f} "
         f"({parts.dataset.val.name}, epoch {best['epoch']}); weights, curves and history are in {output.folder}"
     )
-    yield f"Next: {command('python', 'eval.py', '--weights', weights, '--report')}"
+    of = config.data
+    on_test_set = ["-o", "data.holdout=0"] if of.holdout and has_test_set(of.file, of.name) else []
+    yield f"Next: {command('python', 'eval.py', '--weights', weights, *on_test_set, '--report')}"
     yield f"      {command('python', 'tools/show_attention.py', '--weights', weights, 'val:0')}"
     yield f"      {command('visualdl', '--logdir', output.folder)}"

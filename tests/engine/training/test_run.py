@@ -325,6 +325,8 @@ def test_holdout_validates_on_training_pictures(archive, tmp_path, monkeypatch):
     assert "5 to validate on (held-out training pictures)" in log
     (warning,) = (line for line in log.splitlines() if "WARNING" in line)  # 10 classes cannot all be in 5 pictures
     assert "data.holdout_split=stratified" in warning
+    (evaluate,) = [line for line in log.splitlines() if "Next: " in line]
+    assert "-o data.holdout=0" in evaluate
     script(monkeypatch, eval_script.main, "--weights", tmp_path / "run" / "best_model.pdparams")
     report = json.loads((tmp_path / "run" / "eval.json").read_text(encoding="utf-8"))
     assert (report["images"], report["split"]) == (5, "held-out training pictures")
@@ -395,6 +397,8 @@ def test_every_config_trains_one_step(config, tmp_path, monkeypatch):
     if wanted.data.name == "folder":  # which has no classes but those of its pictures
         overrides += ["data.batch_size=10"]
         train_pictures = 10
+    if wanted.data.holdout:
+        overrides.append("data.holdout=0")  # of so few pictures none can be held out
     if wanted.optimizer.warmup_epochs:
         overrides.append("optimizer.warmup_epochs=0.5")  # the only epoch is no warm-up
     if wanted.train.pretrained:
