@@ -123,13 +123,14 @@ def _without_metadata(content: bytes, file: str, faint: list[tuple[str, int]]) -
 
 
 def _by_pillow(content: bytes, original: bytes, file: str, faint: list[tuple[str, int]]) -> np.ndarray:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        image.verify()  # checks a PNG's checksums, which decoding ignores
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        image.load()
-        upright = UPRIGHT.get(_orientation(image if content is original else None, original))
+    with Image.open(io.BytesIO(content), formats=FORMATS) as unchecked:
+        unchecked.verify()  # checks a PNG's checksums, which decoding ignores
+    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        opened.load()
+        upright = UPRIGHT.get(_orientation(opened if content is original else None, original))
+        image: Image.Image = opened
         if metadata.depth(content) == 16:
-            image = _eight_bits(image, content, metadata.significant_bits(original), file, faint)
+            image = _eight_bits(opened, content, metadata.significant_bits(original), file, faint)
         image = _as_rgb(image)
         return np.asarray(image if upright is None else image.transpose(upright))
 
