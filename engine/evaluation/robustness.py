@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from engine import filenames
 from engine.config import build
 from engine.config.options import Config
 from engine.errors import UserError
+from engine.evaluation import markdown
 from engine.figures.curves import as_png
 from engine.figures.robustness import heat_map
 from engine.inference.trained import Trained, load
 from engine.metrics import robustness
 from engine.metrics.evaluate import evaluate
-from engine.system.atomic import replace, writing_into
+from engine.system.atomic import replace_contents, writing_into
 from engine.system.device import describe_device
 from engine.system.terminal import has_progress_bar
 
@@ -161,7 +161,6 @@ def table(measured: dict[str, Any]) -> str:
         ]
         for name, values in measured["accuracy"].items()
     ]
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
     means = [f"{measured['mean_error']:.2%} {NAMES['mean_error']}"]
     if base:
         undefined = "; not defined here, because under a corruption the baseline has no errors, or none more"
@@ -169,7 +168,14 @@ def table(measured: dict[str, Any]) -> str:
     about = f"{measured['source']}, {measured['images']} pictures ({measured['split']})"
     lists = [f"- {line}" for line in [f"{measured['clean']:.2%} accuracy without corruption", *means]]
     return "\n".join(
-        [f"Accuracy by severity; {about}:", "", *lines, "", *lists, *(f"- {x}" for x in measured["notes"])]
+        [
+            f"Accuracy by severity; {about}:",
+            "",
+            markdown.table(head, rows),
+            "",
+            *lists,
+            *(f"- {x}" for x in measured["notes"]),
+        ]
     )
 
 
@@ -305,16 +311,8 @@ def _write(measured: dict[str, Any], output: str | Path) -> None:
     text = json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     title = f"Accuracy under corruptions: {measured['source']}\n{measured['images']} pictures ({measured['split']})"
     png = as_png(heat_map(measured["accuracy"], measured["clean"], title), dpi=DPI)
-    contents = {
-        filenames.ROBUSTNESS: text.encode("utf-8", errors="backslashreplace"),
-        filenames.ROBUSTNESS_MAP: png,
-    }
     with writing_into(output) as folder:
-        replace({folder / name: partial(_write_bytes, content) for name, content in contents.items()})
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
+        replace_contents({folder / filenames.ROBUSTNESS: text, folder / filenames.ROBUSTNESS_MAP: png})
 
 
 def _percent(value: float | None) -> str:

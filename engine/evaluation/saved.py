@@ -31,7 +31,7 @@ from engine.metrics.evaluate import evaluate
 from engine.metrics.interval import interval
 from engine.metrics.quality import Predictions
 from engine.system import processes
-from engine.system.atomic import replace, writing_into
+from engine.system.atomic import replace_contents, writing_into
 from engine.system.device import describe_device
 from engine.system.environment import environment
 
@@ -153,15 +153,9 @@ def evaluate_weights(
             measured, config, pngs, png_of_each(ON_A_PHONE), report_curves(points, config), trained.weights.parent
         )
     with writing_into(output) as folder:
-        replace({folder / name: partial(_write, content) for name, content in contents.items()})
+        replace_contents({folder / name: content for name, content in contents.items()})
     processes.wait()
     return measured
-
-
-def _write(content: str | bytes, path: Path) -> None:
-    if isinstance(content, str):
-        content = content.encode("utf-8", errors="backslashreplace")  # the name of a folder may not be valid UTF-8
-    path.write_bytes(content)
 
 
 class MirrorAveraged(paddle.nn.Layer):

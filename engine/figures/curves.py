@@ -4,7 +4,6 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,8 @@ def plot_curves(points: Sequence[Point], folder: str | Path) -> list[Path]:
     """Draw the learning curves of a history as PNGs in a folder; return the files, each whole."""
     drawn = draw_curves(points)
     pngs = {Path(folder) / filenames.CURVES[name]: as_png(figure) for name, figure in drawn.items()}
-    atomic.replace({file: partial(_write, png) for file, png in pngs.items()})
+    atomic.replace_contents(pngs)
     return list(pngs)
-
-
-def _write(png: bytes, path: Path) -> None:
-    path.write_bytes(png)
 
 
 def draw_curves(

@@ -16,10 +16,9 @@ from engine.evaluation.groups import worth
 from engine.evaluation.markdown import table
 from engine.evaluation.runs import read_evaluation
 from engine.evaluation.saved import evaluate_weights
-from engine.metrics.interval import interval
 from engine.metrics.spread import Interval, over_seeds
 from engine.repeat.seeds import Seed
-from engine.system.atomic import replace, sha256sum
+from engine.system.atomic import replace_contents, sha256sum
 
 OVER_PICTURES = "The interval of a seed is over pictures (Wilson's): what other pictures of their kind could change."
 OVER_SEEDS = "That of the mean is over seeds (Student's t): what other seeds could change."
@@ -31,11 +30,10 @@ BEST_IS_HIGH = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A seed's evaluation, the content of its `eval.json`, with the interval of its accuracy over pictures."""
+    """A seed's evaluation, the content of its `eval.json`."""
 
     seed: Seed
     evaluation: dict[str, Any]
-    interval: tuple[float, float]
 
 
 def measure(seed: Seed, weights: str) -> Measured:
@@ -47,8 +45,7 @@ def measure(seed: Seed, weights: str) -> Measured:
     file = seed.folder / filenames.model(weights)
     evaluation = _present(seed, file) or evaluate_weights(file, seed.config_to_measure(), seed.folder)
     assert evaluation  # only one of several processes returns none
-    pictures = evaluation["images"]
-    return Measured(seed, evaluation, interval(round(evaluation["top1"] * pictures), pictures))
+    return Measured(seed, evaluation)
 
 
 def write(folder: Path, measured: Sequence[Measured], weights: str, note: str) -> tuple[str, list[Path]]:
@@ -65,7 +62,7 @@ def write(folder: Path, measured: Sequence[Measured], weights: str, note: str) -
     files = [folder / filenames.REPEAT, folder / filenames.REPEAT_NUMBERS]
     contents = dict(zip(files, (text, json.dumps(numbers, indent=2, allow_nan=False) + "\n"), strict=True))
     try:
-        replace({file: _writer(content) for file, content in contents.items()})
+        replace_contents(contents)
     except OSError as error:
         raise UserError(
             f"--output {folder} cannot be written ({error}): make room, then run the same command again",
@@ -96,7 +93,10 @@ def _digested(seed: Seed, weights: Path) -> dict[str, Path]:
 
 def _text(measured: Sequence[Measured], found: Interval, weights: str, note: str) -> str:
     first, values = measured[0].evaluation, [one.evaluation["top1"] for one in measured]
-    rows = [[str(one.seed.number), f"{one.evaluation['top1']:.5f}", _ends(*one.interval)] for one in measured]
+    rows = [
+        [str(one.seed.number), f"{one.evaluation['top1']:.5f}", _ends(*one.evaluation["top1_interval"])]
+        for one in measured
+    ]
     known = not math.isnan(found.low)
     rows.append(["mean", f"{found.estimate:.5f}", _ends(found.low, found.high) if known else "-"])
     rows.append(["deviation (n - 1)", f"{np.std(values, ddof=1):.5f}" if known else "-", ""])
@@ -129,7 +129,7 @@ def _numbers(measured: Sequence[Measured], found: Interval, weights: str) -> dic
             {
                 "seed": one.seed.number,
                 "top1": one.evaluation["top1"],
-                "interval": list(one.interval),
+                "interval": list(one.evaluation["top1_interval"]),
                 "weights_sha256": one.evaluation["provenance"]["weights_sha256"],
             }
             for one in measured
@@ -138,7 +138,3 @@ def _numbers(measured: Sequence[Measured], found: Interval, weights: str) -> dic
         "deviation": float(np.std(values, ddof=1)) if known else None,
         "interval": [found.low, found.high] if known else None,
     }
-
-
-def _writer(content: str) -> Any:
-    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from common.windows import WINDOWS, move
@@ -34,9 +35,21 @@ def replace(writers: Mapping[Path, Callable[[Path], object]]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def replace_contents(contents: Mapping[Path, str | bytes]) -> None:
+    """Write texts and bytes as `replace` does; texts are the same bytes on every system.
+
+    What UTF-8 lacks, as the name of a folder may have it, is escaped.
+    """
+    replace({file: partial(_write, content) for file, content in contents.items()})
+
+
+def _write(content: str | bytes, path: Path) -> None:
+    path.write_bytes(content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content)
+
+
 def replace_text(file: Path, text: str) -> None:
-    """Write a text file as `replace` does, the same bytes on every system; what UTF-8 lacks in odd names is escaped."""
-    replace({file: lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")})
+    """Write one text as `replace_contents` does."""
+    replace_contents({file: text})
 
 
 @contextlib.contextmanager

@@ -164,7 +164,7 @@ def test_the_script_prints_the_table_and_the_meaning_of_each_mean(run, made, tmp
     tool(monkeypatch, "robustness.py", *arguments)
     lines = capsys.readouterr().out.splitlines()
     for name, values in result["accuracy"].items():
-        (row,) = [line for line in lines if line.startswith(f"| {name} |")]
+        (row,) = [line for line in lines if line.startswith("|") and line.split("|")[1].strip() == name]
         cells = [cell.strip() for cell in row.split("|")[2:-2]]
         assert cells == [f"{value:.2%}" for value in [*values, np.mean(values)]]
     for number, meaning in ((f"{result['mean_error']:.2%}", "mean_error"), ("100.00%", "mce")):
