@@ -1,4 +1,4 @@
-.PHONY: help setup demo gpu-check test test-slow test-export test-3.0 test-2.6 test-export-2.6 gpu-kernels dashboard clean
+.PHONY: help setup demo gpu-check test test-slow test-export test-examples test-integrations test-3.0 test-2.6 test-export-2.6 gpu-kernels dashboard clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,6 +6,7 @@ LOGDIR ?= output
 RUN = $(VENV)/bin/python
 EXPORT = requirements/export.txt
 EXPORTS = tests/engine/inference/test_export.py tests/engine/inference/test_reduced.py
+APART = $(EXPORTS) tests/examples tests/integrations
 PADDLE := $(if $(shell command -v nvidia-smi),requirements.txt,requirements/cpu.txt)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
@@ -36,11 +37,17 @@ test: $(VENV)/.ready-test  ## set up, check style and types, run the fast tests
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q
 
-test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-study  ## run the slow tests, but for exports
-	$(RUN) -m pytest -q -m slow $(addprefix --ignore ,$(EXPORTS))
+test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-study  ## run the slow tests that have no target of their own
+	$(RUN) -m pytest -q -m slow $(addprefix --ignore ,$(APART))
 
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
 	$(RUN) -m pytest -q -m slow --dist load $(EXPORTS)
+
+test-examples: $(VENV)/.ready-test $(VENV)/.ready-export .venv-examples/.ready  ## start every example as its users do
+	REGIONVIT_EXAMPLES_PYTHON=.venv-examples/bin/python $(RUN) -m pytest -q -m slow tests/examples
+
+test-integrations: .venv-integrations/.ready-test  ## train detectors and segmenters on this backbone
+	.venv-integrations/bin/python -m pytest -q -m slow tests/integrations
 
 test-3.0: .venv-3.0/.ready-test  ## run the fast tests on Paddle 3.0.0
 	.venv-3.0/bin/python -m pytest -q
@@ -56,7 +63,7 @@ gpu-kernels: .venv-gpu-2.6/.ready  ## check that Paddle's GPU wheel has what tra
 	.venv-gpu-2.6/bin/python tools/gpu_kernels.py
 
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-2.6 .venv-gpu-2.6 .venv-3.0 .nox .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .venv .venv-2.6 .venv-3.0 .venv-gpu-2.6 .venv-examples .venv-integrations .nox .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 %/.ready:
 	$(PYTHON) -m venv $*
@@ -93,4 +100,8 @@ $(VENV)/.ready-study: requirements/explore.txt requirements/notebook.txt
 .venv-2.6/.ready: requirements/cpu-2.6.txt requirements/common.txt pyproject.toml
 .venv-gpu-2.6/.ready: PADDLE = requirements/gpu-2.6.txt
 .venv-gpu-2.6/.ready: requirements/gpu-2.6.txt requirements/common.txt pyproject.toml
+.venv-examples/.ready: PADDLE = requirements/examples.txt
+.venv-examples/.ready: requirements/examples.txt
+.venv-integrations/.ready: PADDLE = requirements/cpu.txt -r requirements/integrations.txt
+.venv-integrations/.ready: requirements/integrations.txt requirements/cpu.txt requirements/common.txt pyproject.toml
 .SECONDARY:

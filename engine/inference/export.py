@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from engine.config.load import dump_config
 from engine.config.options import AmpConfig, Config
 from engine.errors import UserError
 from engine.inference import cost, program, reduced
+from engine.inference.convert import to_onnx
 from engine.inference.steps import steps
 from engine.inference.trained import Trained, load
 from engine.system import atomic, tf32
@@ -36,8 +34,6 @@ INPUT, OUTPUT = "images", "logits"
 FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # on a CPU, by format
 ON_A_GPU = 1e-3  # without TF32, which alone would move logits by more; nobody has measured yet how close they are
 BATCHES = (1, 7)
-TELLING = ("not supported", "unsupported", "[ERROR]")  # what paddle2onnx says of a failure, the most telling first
-OPSET = 17  # the first one with layer normalization as an operator
 
 
 def export(
@@ -232,78 +228,7 @@ def _write(trained: Trained, format: str, folder: Path) -> None:
     with flags(use_legacy_linear=True):
         paddle.jit.save(trained.model, str(folder / filenames.PROGRAM))
     if format == "onnx":
-        _convert(folder)
-
-
-def _convert(folder: Path) -> None:
-    """Replace Paddle's program in a folder by its conversion to ONNX.
-
-    The converter gets a process of its own, because it may abort at an operator that it does not know.
-    """
-    import onnx
-
-    old = paddle.__version__.startswith("2.")
-    result = filenames.EXPORTED_WEIGHTS["onnx"]
-    arguments = ["--model_dir", ".", "--model_filename", filenames.PADDLE_PROGRAMS[old]]
-    arguments += ["--params_filename", filenames.EXPORTED_WEIGHTS["paddle"]]
-    arguments += ["--save_file", result, "--opset_version", str(OPSET)]
-    # The optimizer of paddle2onnx 2 would install packages here; onnxruntime optimizes when it loads a model.
-    arguments += [] if old else ["--optimize_tool", "None"]
-    command = [sys.executable, "-c", "from paddle2onnx.command import main; main()", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
-    )
-    if done.returncode or not atomic.size(folder / result):
-        reason = _reason(done.stdout.splitlines()) or f"status {done.returncode}"
-        raise UserError(
-            f"--format onnx: paddle2onnx failed ({reason}): check its version: {program.INSTALL}",
-            key="--format",
-            value="onnx",
-        )
-    for file in set(folder.iterdir()) - {folder / result}:
-        file.unlink()
-    model = onnx.load(folder / result)
-    _pad_with_zeros(model.graph)
-    _name_ends(model.graph)
-    onnx.save(model, folder / result)
-
-
-def _reason(lines: list[str]) -> str:
-    """Return the line of paddle2onnx's output that says why it failed, or "".
-
-    When it aborts, the last lines are about the signal. paddle2onnx 1 names the operators that it cannot convert; 2.1.0
-    means to, but leaves the names out and only says that there are some.
-    """
-    said = [line.strip() for line in lines if line.strip()]
-    telling = [line for words in TELLING for line in said if words in line]
-    return (telling or said[-1:] or [""])[0]
-
-
-def _pad_with_zeros(graph: Any) -> None:
-    """Drop the value of each Pad node, so that it pads with zeros: paddle2onnx 2.1.0 takes it from stray memory."""
-    for node in graph.node:
-        if node.op_type == "Pad":
-            del node.input[2:]
-
-
-def _name_ends(graph: Any) -> None:
-    """Name the output and the batch axis; drop unused nodes and constants, about which onnxruntime would warn."""
-    (result,) = graph.output
-    for node in graph.node:
-        node.output[:] = [OUTPUT if name == result.name else name for name in node.output]
-    result.name = OUTPUT
-    for end in (*graph.input, result):
-        end.type.tensor_type.shape.dim[0].dim_param = "batch"
-    read = {OUTPUT, *(name for node in graph.node for name in node.input)}
-    _keep(graph.node, lambda node: bool(read.intersection(node.output)))
-    _keep(graph.initializer, lambda constant: constant.name in read)
-
-
-def _keep(items: Any, wanted: Callable[[Any], bool]) -> None:
-    """Remove the items of a protobuf list that are not wanted."""
-    kept = [item for item in items if wanted(item)]
-    del items[:]
-    items.extend(kept)
+        to_onnx(folder, OUTPUT)
 
 
 def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, Any], list[str]]:

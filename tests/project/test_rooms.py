@@ -29,7 +29,7 @@ ROOMS = [
     ["engine.repeat"],
     ["engine.benchmark"],
     ["engine.check"],
-    ["engine.notebooks"],
+    ["engine.notebooks", "integrations"],
     ["engine.cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -40,7 +40,8 @@ def name_of(file):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {name_of(file): file for top in ("common", "models", "data", "engine") for file in (ROOT / top).rglob("*.py")}
+TOP = ("common", "models", "data", "engine", "integrations")
+MODULES = {name_of(file): file for top in TOP for file in (ROOT / top).rglob("*.py")}
 
 
 def imports(module):

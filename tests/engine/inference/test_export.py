@@ -416,7 +416,7 @@ def test_a_conversion_that_fails_is_reported_by_the_line_that_says_why(home, tmp
     monkeypatch.setattr("engine.inference.export.make_static", lambda *_: None)
     monkeypatch.setattr(paddle.jit, "save", lambda *_: None)
     died = subprocess.CompletedProcess([], -6, output)
-    monkeypatch.setattr("engine.inference.export.subprocess.run", lambda *_, **__: died)
+    monkeypatch.setattr("engine.inference.convert.subprocess.run", lambda *_, **__: died)
     with refuses(UserError, key="--format", value="onnx") as caught:
         export_again(home / "run" / "best_model.pdparams", tmp_path / "onnx")
     assert reason in str(caught.value)
@@ -431,7 +431,7 @@ def test_a_gpu_build_writes_the_program_of_a_cpu_build(home, tmp_path, monkeypat
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     layer = paddle.jit.to_static(paddle.nn.Linear(2, 2), backend=None, full_graph=True)
     assert "linear_v2" in str(layer.forward.get_concrete_program(paddle.ones([1, 2]))[0].main_program)
-    monkeypatch.setattr(export_module, "_convert", lambda folder: None)
+    monkeypatch.setattr(export_module, "to_onnx", lambda folder, output: None)
     export_module._write(trained, "paddle", tmp_path)
     (program_file,) = tmp_path.glob("*.json")
     assert b"linear_v2" not in program_file.read_bytes()

@@ -1,0 +1,1 @@
+"""RegionViT as a backbone of other libraries: PaddleDetection and PaddleSeg."""
