@@ -48,7 +48,7 @@ test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant 
 test-examples: $(VENV)/.ready-test $(VENV)/.ready-export .venv-examples/.ready  ## start every example as its users do
 	REGIONVIT_EXAMPLES_PYTHON=.venv-examples/bin/python $(RUN) -m pytest -q -m slow tests/examples
 
-test-integrations: .venv-integrations/.ready-test  ## train detectors and segmenters on this backbone
+test-integrations: .venv-integrations/.ready-test .venv-integrations/.ready-no-deps  ## train detectors and segmenters on this backbone
 	.venv-integrations/bin/python -m pytest -q -m slow tests/integrations
 
 test-3.0: .venv-3.0/.ready-test  ## run the fast tests on Paddle 3.0.0
@@ -84,6 +84,10 @@ clean:  ## remove the virtual environments and caches
 	$(INSTALL) -r requirements/explore.txt -r requirements/notebook.txt
 	touch $@
 
+%/.ready-no-deps: %/.ready
+	$(INSTALL) --no-deps -r requirements/integrations-no-deps.txt
+	touch $@
+
 # By pip alone, whose settings may name a CPU build of torch at hand. Where torch's own index is out of reach, five
 # retries per package would take minutes.
 %/.ready-convert: %/.ready
@@ -105,6 +109,7 @@ $(VENV)/.ready-study: requirements/explore.txt requirements/notebook.txt
 .venv-gpu-2.6/.ready: requirements/gpu-2.6.txt requirements/common.txt pyproject.toml
 .venv-examples/.ready: PADDLE = requirements/examples.txt
 .venv-examples/.ready: requirements/examples.txt
+.venv-integrations/.ready-no-deps: requirements/integrations-no-deps.txt
 .venv-integrations/.ready: PADDLE = requirements/cpu.txt -r requirements/integrations.txt
 .venv-integrations/.ready: requirements/integrations.txt requirements/cpu.txt requirements/common.txt pyproject.toml
 .SECONDARY:
