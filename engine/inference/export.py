@@ -235,13 +235,15 @@ def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, An
     """Return the content of `preprocessing.json` (inputs, outputs and origin of the program), and lines for the log."""
     config, side, size = trained.config, build.side(trained.config), trained.config.data.image_size
     (classes, unknown), count = trained.class_names(), config.model.num_classes
+    # Paddle names the output of its own program, each version otherwise.
+    output = OUTPUT if format == "onnx" else program.predictor(folder, "cpu").get_output_names()[0]
     return {
         "format": format,
         "precision": reduced.FLOAT32,
         "model": config.model.name,
         "padding_mask": config.model.padding_mask,
         "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
-        "output": {"name": OUTPUT, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
+        "output": {"name": output, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
         "temperature": trained.temperature,
         "probabilities": "softmax(logits / temperature)",
         "preprocessing": [
@@ -251,7 +253,7 @@ def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, An
             "divided by 255, minus mean, divided by std, channel by channel",
             "height, width, channel -> channel, height, width",
         ],
-        "steps": steps(config, INPUT, OUTPUT, trained.temperature),
+        "steps": steps(config, INPUT, output, trained.temperature),
         "side": side,
         "image_size": size,
         "mean": MEAN,

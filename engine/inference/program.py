@@ -155,7 +155,22 @@ class Exported(paddle.nn.Layer):
 
 
 def paddle_inference(folder: Path, device: str) -> Run:
-    """Return a function that runs Paddle's program with Paddle Inference.
+    """Return a function that runs Paddle's program with Paddle Inference; UserError as `predictor`."""
+    made = predictor(folder, device)
+    source = made.get_input_handle(made.get_input_names()[0])
+    result = made.get_output_handle(made.get_output_names()[0])
+
+    def run(images: np.ndarray) -> np.ndarray:
+        source.reshape(images.shape)
+        source.copy_from_cpu(images)
+        made.run()
+        return result.copy_to_cpu()
+
+    return run
+
+
+def predictor(folder: Path, device: str) -> Any:
+    """Return Paddle Inference's predictor of a program.
 
     Raises:
         UserError: another version of Paddle wrote the program, or it cannot be read.
@@ -182,23 +197,13 @@ def paddle_inference(folder: Path, device: str) -> Run:
     # Delete it last, or it comes back. On Paddle 2.6 it crashes where a parameter is concatenated.
     config.delete_pass("seqpool_cvm_concat_fuse_pass")
     try:
-        predictor = inference.create_predictor(config)
+        return inference.create_predictor(config)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{programs[0]}: Paddle Inference cannot read it ({_in_short(error)}): export again",
             key=programs[0].name,
             place=programs[0],
         ) from error
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
-    result = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def run(images: np.ndarray) -> np.ndarray:
-        source.reshape(images.shape)
-        source.copy_from_cpu(images)
-        predictor.run()
-        return result.copy_to_cpu()
-
-    return run
 
 
 def onnx_runtime(folder: Path, device: str) -> Run:

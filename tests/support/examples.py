@@ -5,6 +5,8 @@ import functools
 import io
 import json
 import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -63,16 +65,18 @@ class Run:
     def predicted(self, folder, *pictures):
         """Return what tools/predict.py says of each picture with an export: [{class: probability}].
 
-        Each picture is a batch of its own, because in int8 a batch's pictures change each other's logits.
+        In int8 each picture is a batch of its own, because there a batch's pictures change each other's logits.
         """
-        return [self._predicted(folder, picture) for picture in pictures]
+        if "int8" in folder.name:
+            return [answer for picture in pictures for answer in self._predicted(folder, picture)]
+        return self._predicted(folder, *pictures)
 
     @functools.cache  # noqa: B019
-    def _predicted(self, folder, picture):
+    def _predicted(self, folder, *pictures):
         with self._in_its_world() as patch, _quiet() as said:
-            tool(patch, "predict.py", "--weights", folder, "--json", "--top", "10", picture)
-        (answer,) = json.loads(said.getvalue())["predictions"]
-        return {guess["class"]: guess["probability"] for guess in answer["top"]}
+            tool(patch, "predict.py", "--weights", folder, "--json", "--top", "10", *pictures)
+        answers = json.loads(said.getvalue())["predictions"]
+        return [{guess["class"]: guess["probability"] for guess in answer["top"]} for answer in answers]
 
     @contextlib.contextmanager
     def _in_its_world(self):
@@ -107,3 +111,50 @@ def _picture(height, width, seed):
     rng = np.random.default_rng(seed)
     smooth = cv2.resize(rng.normal(120, 70, (5, 5, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     return (smooth + rng.normal(0, 25, (height, width, 3))).clip(0, 255).astype(np.uint8)
+
+
+def start(command, *arguments):
+    """Start an example in a folder of its own, where this project cannot be seen; return the finished process."""
+    unseen = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return subprocess.run(
+            [*command, *map(str, arguments)],
+            cwd=elsewhere,
+            env={**unseen, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+        )
+
+
+def answers(done):
+    """Return what an example printed of each picture: {picture: {class: probability}}, both in their order."""
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("  "):
+            probability, name = line.split(maxsplit=1)
+            next(reversed(found.values()))[name] = float(probability)
+        else:
+            found[line] = {}
+    return found
+
+
+def agree(done, pictures, predicted, within=CLOSE):
+    """An example names the likeliest five classes of each picture, with the probabilities that were predicted."""
+    found = answers(done)
+    assert list(found) == [str(picture) for picture in pictures]
+    for (picture, guesses), expected in zip(found.items(), predicted, strict=True):
+        assert len(guesses) == 5
+        assert list(guesses.values()) == sorted(guesses.values(), reverse=True)
+        difference = max(abs(expected[name] - probability) for name, probability in guesses.items())
+        assert difference <= within, (picture, difference, guesses, expected)
+        assert max(expected.values()) - expected[next(iter(guesses))] <= within
+
+
+def refused(done, *named):
+    """An example ended with status 2 and one line, which names these."""
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    for name in named:
+        assert str(name) in done.stderr

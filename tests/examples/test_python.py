@@ -1,0 +1,98 @@
+import ast
+import json
+import shutil
+import sys
+
+import pytest
+
+from tests.support.examples import AS_TRAINED, EXAMPLES, IN_8_BITS, IN_FLOAT32, agree, python, refused, start
+
+FOLDER = EXAMPLES / "python"
+WITHOUT_PADDLE = ["with_onnxruntime.py", "with_openvino.py"]
+NEEDED = {"argparse", "json", "pathlib", "cv2", "numpy", "PIL", "onnxruntime", "classify", "steps"}
+# Logits of int8 in OpenVINO are others by up to 0.02 (docs/en/deployment.md), and the test's temperature is 0.1.
+CLOSE_IN_INT8 = 0.1
+
+
+def script(name):
+    """Return the command that starts an example; Paddle's in the test's own Python, whose settings it ignores."""
+    return [sys.executable, "-E", "-s", FOLDER / name] if name == "with_paddle.py" else [python(), FOLDER / name]
+
+
+def imported(file):
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def test_the_example_with_onnxruntime_is_short_and_needs_neither_paddle_nor_this_project():
+    files = [FOLDER / name for name in ("with_onnxruntime.py", "classify.py", "steps.py")]
+    assert set().union(*map(imported, files)) <= NEEDED
+    assert len(files[0].read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("with_onnxruntime.py", AS_TRAINED),
+        ("with_onnxruntime.py", IN_FLOAT32),
+        ("with_onnxruntime.py", IN_8_BITS),
+        ("with_openvino.py", AS_TRAINED),
+    ],
+)
+def test_probabilities_of_an_onnx_export_are_those_of_predict(run, pictures, name, overrides):
+    command, export = script(name), run.export("onnx", "float32", overrides)
+    agree(start(command, export, *pictures.values()), pictures.values(), run.predicted(export, *pictures.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "within"), [("with_onnxruntime.py", 1e-4), ("with_openvino.py", CLOSE_IN_INT8)])
+def test_so_are_those_in_int8(run, pictures, name, within):
+    command, export = script(name), run.export("onnx", "int8")
+    expected = run.predicted(export, *pictures.values())
+    agree(start(command, export, *pictures.values()), pictures.values(), expected, within)
+
+
+@pytest.mark.slow
+def test_so_are_those_of_an_export_for_paddle(run, pictures):
+    export = run.export("paddle", "float32", IN_FLOAT32)
+    done = start(script("with_paddle.py"), export, *pictures.values())
+    agree(done, pictures.values(), run.predicted(export, *pictures.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITHOUT_PADDLE)
+def test_what_cannot_be_used_is_one_line(run, pictures, tmp_path, name):
+    command, export, picture = script(name), run.export(), pictures["photo.jpg"]
+    for_paddle = run.export("paddle", "float32", IN_FLOAT32)
+    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    refused(start(command, tmp_path, picture), tmp_path)
+    refused(start(command, for_paddle, picture), for_paddle, "onnx")
+    refused(start(command, export, tmp_path / "nothing.png"), "nothing.png")
+    refused(start(command, export, tmp_path / "text.png"), "text.png")
+
+
+@pytest.mark.slow
+def test_a_step_that_is_not_known_is_refused(run, pictures, tmp_path):
+    command, picture = script("with_onnxruntime.py"), pictures["photo.jpg"]
+    export = shutil.copytree(run.export(), tmp_path / "export")
+    description = json.loads((export / "preprocessing.json").read_text(encoding="utf-8"))
+    for i, step in enumerate([{"op": "sharpen"}, {"op": "crop", "to": "upper square"}]):
+        steps = [*description["steps"][:1], step, *description["steps"][1:]]
+        changed = json.dumps({**description, "steps": steps})
+        (export / "preprocessing.json").write_text(changed, encoding="utf-8")
+        refused(start(command, export, picture), ["sharpen", "upper square"][i])
+
+
+@pytest.mark.slow
+def test_classes_without_names_are_numbered(run, pictures, tmp_path):
+    command, picture = script("with_onnxruntime.py"), pictures["photo.jpg"]
+    export = shutil.copytree(run.export(), tmp_path / "export")
+    description = json.loads((export / "preprocessing.json").read_text(encoding="utf-8"))
+    (export / "preprocessing.json").write_text(json.dumps({**description, "classes": None}), encoding="utf-8")
+    numbered = [
+        {f"class {description['classes'].index(name)}": p for name, p in predicted.items()}
+        for predicted in run.predicted(run.export(), picture)
+    ]
+    agree(start(command, export, picture), [picture], numbered)
