@@ -29,7 +29,10 @@ FIGURES = {
 ROBUSTNESS, ROBUSTNESS_MAP = "robustness.json", "robustness.png"
 ATTENTION = "attention"
 PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the user's own pictures
-EXPORTS = {"paddle": "paddle", "onnx": "onnx", "onnx_int8": "onnx", "onnx_float16": "onnx"}  # folders, with formats
+EXPORTS = {  # folders, with formats
+    **{"paddle": "paddle", "onnx": "onnx", "onnx_int8": "onnx", "onnx_float16": "onnx"},
+    **{"web": "web", "web_int8": "web", "web_float16": "web"},
+}
 
 # Of tools/repeat.py, in the folder of all its runs.
 REPEAT, REPEAT_NUMBERS = "repeat.md", "repeat.json"
@@ -42,7 +45,11 @@ GPU_CHECK, GPU_CHECK_NUMBERS = "gpu_check.md", "gpu_check.json"
 DESCRIPTION = "preprocessing.json"
 PROGRAM = "inference"  # the stem, as in PaddleClas
 PADDLE_PROGRAMS = (f"{PROGRAM}.json", f"{PROGRAM}.pdmodel")  # Paddle 3.x; Paddle 2.6, which 3.x can run too
-EXPORTED_WEIGHTS = {"paddle": f"{PROGRAM}.pdiparams", "onnx": f"{PROGRAM}.onnx"}  # by format
+EXPORTED_WEIGHTS = {  # by format
+    "paddle": f"{PROGRAM}.pdiparams",
+    "onnx": f"{PROGRAM}.onnx",
+    "web": f"{PROGRAM}.onnx",
+}
 
 
 def model(name: str) -> str:

@@ -4,6 +4,9 @@ The export is a folder with inference.json (with Paddle 2.6: inference.pdmodel) 
 inference.onnx; preprocessing.json, which describes how to prepare a picture; and config.yaml. It takes batches of any
 size. Before it is written, it is run and compared with the model.
 
+With --format web it is ONNX with a page that classifies pictures in the browser: any static server can serve the
+folder. onnxruntime-web for it is fetched with npm.
+
 With --precision int8 (for CPUs) or float16 (for GPUs) it is also compared with float32 on the config's validation
 pictures: accuracy, logits, size and speed. It is not written if it loses more accuracy than --most-lost.
 """
@@ -17,12 +20,12 @@ def main() -> None:
     parser = Parser(__doc__, "python tools/export.py --weights output/demo/best_model.pdparams --format onnx")
     parser.add_weights()
     parser.add_config()
-    parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="default: %(default)s")
+    parser.add_argument("--format", choices=("paddle", "onnx", "web"), default="paddle", help="default: %(default)s")
     parser.add_argument(
         "--precision",
         choices=("float32", "int8", "float16"),
         default="float32",
-        help="of ONNX; inputs and outputs stay float32 (default: %(default)s)",
+        help="of onnx and web; inputs and outputs stay float32 (default: %(default)s)",
     )
     parser.add_argument(
         "--most-lost",
@@ -31,20 +34,25 @@ def main() -> None:
         help="the most percentage points of accuracy that int8 or float16 may cost; default: 0.5",
     )
     parser.add_argument(
+        "--onnxruntime-web", metavar="DIR", help="for web: the unpacked npm package, instead of fetching it with npm"
+    )
+    parser.add_argument(
         "--output",
         metavar="DIR",
-        help="the folder of the export; default: paddle, onnx, onnx_int8 or onnx_float16 beside FILE",
+        help="the folder of the export; default: paddle, onnx, onnx_int8, web or the like beside FILE",
     )
     arguments = parser.parse_args()
-    if arguments.precision != "float32" and arguments.format != "onnx":
-        parser.error(f"argument --precision: {arguments.precision}: add --format onnx")
+    if arguments.precision != "float32" and arguments.format == "paddle":
+        parser.error(f"argument --precision: {arguments.precision}: add --format onnx or web")
+    if arguments.onnxruntime_web and arguments.format != "web":
+        parser.error("argument --onnxruntime-web: only with --format web")
     if arguments.most_lost is not None and arguments.precision == "float32":
         parser.error("argument --most-lost: only with --precision int8 or float16")
     if arguments.most_lost is not None and not arguments.most_lost >= 0:
         parser.error(f"argument --most-lost: {arguments.most_lost:g}: give 0 or more")
 
     from engine import filenames
-    from engine.inference import cost
+    from engine.inference import cost, web
     from engine.inference.export import export
     from engine.inference.trained import find
 
@@ -53,7 +61,10 @@ def main() -> None:
         print(note)
     output = arguments.output or weights.parent / filenames.export(arguments.format, arguments.precision)
     most_lost = cost.MOST_LOST if arguments.most_lost is None else arguments.most_lost
-    files, lines = export(weights, config, arguments.format, output, arguments.precision, most_lost)
+    if arguments.format == "web":
+        files, lines = web.export(weights, config, output, arguments.precision, most_lost, arguments.onnxruntime_web)
+    else:
+        files, lines = export(weights, config, arguments.format, output, arguments.precision, most_lost)
     print(*lines, sep="\n")
     print("written:", ", ".join(map(str, files)))
 

@@ -120,7 +120,7 @@ def precision_of(description: dict[str, Any]) -> str:
 
 def device_for(format: str, wanted: str) -> str:
     """Return the device to select: `auto` means the CPU for ONNX if this onnxruntime cannot use a GPU."""
-    if format == "onnx" and wanted == "auto" and CUDA not in _onnxruntime().get_available_providers():
+    if format != "paddle" and wanted == "auto" and CUDA not in _onnxruntime().get_available_providers():
         return "cpu"
     return wanted
 
@@ -248,8 +248,8 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-RUNNERS = {"paddle": paddle_inference, "onnx": onnx_runtime}
-NAMES = {"paddle": "Paddle Inference", "onnx": "onnxruntime"}  # of the runtimes, by format
+RUNNERS = {"paddle": paddle_inference, "onnx": onnx_runtime, "web": onnx_runtime}
+NAMES = {"paddle": "Paddle Inference", "onnx": "onnxruntime", "web": "onnxruntime"}  # of the runtimes, by format
 
 
 def _in_short(error: Exception) -> str:

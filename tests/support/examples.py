@@ -51,7 +51,7 @@ class Run:
     @functools.cache  # noqa: B019
     def export(self, format="onnx", precision="float32", overrides=AS_TRAINED):
         """Return the folder of an export."""
-        if format == "onnx":
+        if format != "paddle":
             for package in (*program.FOR_ONNX, *program.FOR_INT8 * (precision == "int8")):
                 pytest.importorskip(package, reason="ONNX needs requirements/export.txt")
         folder = self.folder / "-".join([format, precision, *overrides])
