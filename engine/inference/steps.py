@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from data.fast import UP
 from data.normalise import MEAN, STD
 from data.pictures import FORMATS
 from engine.config import build
@@ -12,7 +13,7 @@ def steps(config: Config, source: str, result: str, temperature: float) -> list[
     """Return the steps from a picture's file to class probabilities, in order.
 
     A resize with `"computed_in": "uint8"` is OpenCV's of 8-bit levels; with "float32" its levels are computed in
-    float32 and rounded, halves upwards. The pipelines differ there by a level.
+    float32 and become whole by `floor(level + floor_after_adding)`. The pipelines differ there by a level.
 
     Args:
         source, result: the names of the program's input and output.
@@ -22,9 +23,11 @@ def steps(config: Config, source: str, result: str, temperature: float) -> list[
         {"op": "resize", "size": [side, side], "shrink": "area", "enlarge": "linear", "computed_in": "uint8"}
     ]
     if size != side:
-        computed_in = "float32" if config.data.pipeline == "fast" else "uint8"
+        fast = config.data.pipeline == "fast"
+        computed: dict[str, Any] = {"computed_in": "float32" if fast else "uint8"}
+        rounded = {"floor_after_adding": UP} if fast else {}
         resize.append(
-            {"op": "resize", "size": [size, size], "shrink": "linear", "enlarge": "linear", "computed_in": computed_in}
+            {"op": "resize", "size": [size, size], "shrink": "linear", "enlarge": "linear", **computed, **rounded}
         )
     return [
         {"op": "decode", "formats": FORMATS, "color": "RGB", "upright_by": "EXIF", "transparency_over": "white"},

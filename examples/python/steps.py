@@ -22,7 +22,7 @@ def follow(steps, x, run):
             case {"op": "resize", "size": [h, w], "shrink": shrink, "enlarge": enlarge, "computed_in": dtype}:
                 how = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}[shrink if len(x) > h else enlarge]
                 x = cv2.resize(x.astype(dtype), (w, h), interpolation=how)
-                x = np.floor(x + 0.5) if dtype == "float32" else x
+                x = np.floor(x + step["floor_after_adding"]) if "floor_after_adding" in step else x
             case {"op": "scale", "divide_by": number}:
                 x = x / number
             case {"op": "normalize", "mean": mean, "std": std}:

@@ -1,11 +1,10 @@
 import ast
-import json
-import shutil
 import sys
 
 import pytest
 
-from tests.support.examples import AS_TRAINED, EXAMPLES, IN_8_BITS, IN_FLOAT32, agree, python, refused, start
+from tests.support.archives import CLASSES
+from tests.support.examples import AS_TRAINED, EXAMPLES, IN_8_BITS, IN_FLOAT32, agree, changed, python, refused, start
 
 FOLDER = EXAMPLES / "python"
 WITHOUT_PADDLE = ["with_onnxruntime.py", "with_openvino.py"]
@@ -74,25 +73,17 @@ def test_what_cannot_be_used_is_one_line(run, pictures, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_a_step_that_is_not_known_is_refused(run, pictures, tmp_path):
-    command, picture = script("with_onnxruntime.py"), pictures["photo.jpg"]
-    export = shutil.copytree(run.export(), tmp_path / "export")
-    description = json.loads((export / "preprocessing.json").read_text(encoding="utf-8"))
-    for i, step in enumerate([{"op": "sharpen"}, {"op": "crop", "to": "upper square"}]):
-        steps = [*description["steps"][:1], step, *description["steps"][1:]]
-        changed = json.dumps({**description, "steps": steps})
-        (export / "preprocessing.json").write_text(changed, encoding="utf-8")
-        refused(start(command, export, picture), ["sharpen", "upper square"][i])
+@pytest.mark.parametrize("step", [{"op": "sharpen"}, {"op": "crop", "to": "upper square"}], ids=lambda step: step["op"])
+def test_a_step_that_is_not_known_is_refused(run, pictures, tmp_path, step):
+    command = script("with_onnxruntime.py")
+    export = changed(run.export(), tmp_path / "export", lambda description: description["steps"].insert(1, step))
+    refused(start(command, export, pictures["photo.jpg"]), *step.values())
 
 
 @pytest.mark.slow
 def test_classes_without_names_are_numbered(run, pictures, tmp_path):
     command, picture = script("with_onnxruntime.py"), pictures["photo.jpg"]
-    export = shutil.copytree(run.export(), tmp_path / "export")
-    description = json.loads((export / "preprocessing.json").read_text(encoding="utf-8"))
-    (export / "preprocessing.json").write_text(json.dumps({**description, "classes": None}), encoding="utf-8")
-    numbered = [
-        {f"class {description['classes'].index(name)}": p for name, p in predicted.items()}
-        for predicted in run.predicted(run.export(), picture)
-    ]
-    agree(start(command, export, picture), [picture], numbered)
+    export = changed(run.export(), tmp_path / "export", lambda description: description.update(classes=None))
+    (predicted,) = run.predicted(run.export(), picture)
+    numbered = {f"class {CLASSES.index(name)}": probability for name, probability in predicted.items()}
+    agree(start(command, export, picture), [picture], [numbered])

@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -138,6 +139,16 @@ def answers(done):
         else:
             found[line] = {}
     return found
+
+
+def changed(export, folder, change):
+    """Return a copy of an export in a folder; `change` is given its description."""
+    shutil.copytree(export, folder)
+    file = folder / "preprocessing.json"
+    description = json.loads(file.read_text(encoding="utf-8"))
+    change(description)
+    file.write_text(json.dumps(description), encoding="utf-8")
+    return folder
 
 
 def agree(done, pictures, predicted, within=CLOSE):
