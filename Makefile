@@ -45,8 +45,9 @@ test-slow: $(VENV)/.ready-test $(VENV)/.ready-convert $(VENV)/.ready-study  ## r
 test-export: $(VENV)/.ready-test $(VENV)/.ready-export  ## export every variant in every format
 	$(RUN) -m pytest -q -m slow --dist load $(EXPORTS)
 
-test-examples: $(VENV)/.ready-test $(VENV)/.ready-export .venv-examples/.ready  ## start every example as its users do
-	REGIONVIT_EXAMPLES_PYTHON=.venv-examples/bin/python $(RUN) -m pytest -q -m slow tests/examples
+test-examples: $(VENV)/.ready-test $(VENV)/.ready-export .venv-examples/.ready .venv-examples/.ready-onnxruntime  ## start every example as its users do
+	REGIONVIT_EXAMPLES_PYTHON=.venv-examples/bin/python REGIONVIT_ONNXRUNTIME_ROOT=.venv-examples/onnxruntime \
+	$(RUN) -m pytest -q -m slow tests/examples
 
 test-integrations: .venv-integrations/.ready-test .venv-integrations/.ready-no-deps  ## train detectors and segmenters on this backbone
 	.venv-integrations/bin/python -m pytest -q -m slow tests/integrations
@@ -109,6 +110,16 @@ $(VENV)/.ready-study: requirements/explore.txt requirements/notebook.txt
 .venv-gpu-2.6/.ready: requirements/gpu-2.6.txt requirements/common.txt pyproject.toml
 .venv-examples/.ready: PADDLE = requirements/examples.txt
 .venv-examples/.ready: requirements/examples.txt
+# Microsoft's C++ headers and library for x86-64 Linux, as its release has them, from an npm package that has both.
+.venv-examples/.ready-onnxruntime: .venv-examples/.ready
+	mkdir -p $(@D)/onnxruntime/include $(@D)/onnxruntime/lib
+	npm pack --silent --pack-destination $(@D) com.github.asus4.onnxruntime@0.4.9 >/dev/null
+	mv $(@D)/com.github.asus4.onnxruntime-*.tgz $(@D)/onnxruntime.tgz
+	tar -xzf $(@D)/onnxruntime.tgz -C $(@D)/onnxruntime/include --strip-components 7 --wildcards '*/ios-arm64/*/Headers/*.h'
+	tar -xzf $(@D)/onnxruntime.tgz -C $(@D)/onnxruntime/lib --strip-components 4 package/Plugins/Linux/x64/libonnxruntime.so
+	ln -sf libonnxruntime.so $(@D)/onnxruntime/lib/libonnxruntime.so.1
+	rm $(@D)/onnxruntime.tgz
+	touch $@
 .venv-integrations/.ready-no-deps: requirements/integrations-no-deps.txt
 .venv-integrations/.ready: PADDLE = requirements/cpu.txt -r requirements/integrations.txt
 .venv-integrations/.ready: requirements/integrations.txt requirements/cpu.txt requirements/common.txt pyproject.toml
