@@ -54,6 +54,7 @@ def test_without_the_environment_a_script_says_how_to_set_it_up(script):
         "repeat.py": ["-c", "configs/micro_cifar10.yaml", "--seeds", "1"],
         "show_attention.py": ["--weights", "w.pdparams", "a.jpg"],
         "show_augmentation.py": ["-c", "configs/micro_cifar10.yaml"],
+        "segment.py": ["train", "-c", "integrations/configs/upernet_regionvit_shapes.yml"],
         "summary.py": ["-c", "configs/micro_cifar10.yaml"],
     }
     command = [sys.executable, "-S", script, *arguments.get(script.name, [])]
