@@ -32,6 +32,7 @@ PREDICTIONS, PREDICTIONS_GRID = "predictions.json", "predictions.png"  # for the
 EXPORTS = {  # folders, with formats
     **{"paddle": "paddle", "onnx": "onnx", "onnx_int8": "onnx", "onnx_float16": "onnx"},
     **{"web": "web", "web_int8": "web", "web_float16": "web"},
+    **{"paddle_features": "paddle", "onnx_features": "onnx"},
 }
 
 # Of tools/repeat.py, in the folder of all its runs.
@@ -62,9 +63,10 @@ def optimizer(name: str) -> str:
     return f"{name}_optimizer.pdopt"
 
 
-def export(format: str, precision: str) -> str:
+def export(format: str, precision: str, features: bool = False) -> str:
     """Return the name of the folder of an export."""
-    return format if precision == "float32" else f"{format}_{precision}"
+    parts = [format, *([precision] if precision != "float32" else []), *(["features"] if features else [])]
+    return "_".join(parts)
 
 
 def temperature(weights: str) -> str:

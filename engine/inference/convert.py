@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ TELLING = ("not supported", "unsupported", "[ERROR]")  # what paddle2onnx says o
 OPSET = 17  # the first one with layer normalization as an operator
 
 
-def to_onnx(folder: Path, output: str) -> None:
-    """Replace Paddle's program in a folder by its conversion to ONNX, whose output gets a name.
+def to_onnx(folder: Path, outputs: Sequence[str]) -> None:
+    """Replace Paddle's program in a folder by its conversion to ONNX, whose outputs get names.
 
     The converter gets a process of its own, because it may abort at an operator that it does not know.
 
@@ -49,7 +49,7 @@ def to_onnx(folder: Path, output: str) -> None:
         file.unlink()
     model = onnx.load(folder / result)
     _pad_with_zeros(model.graph)
-    _name_ends(model.graph, output)
+    _name_ends(model.graph, outputs)
     onnx.save(model, folder / result)
 
 
@@ -71,15 +71,17 @@ def _pad_with_zeros(graph: Any) -> None:
             del node.input[2:]
 
 
-def _name_ends(graph: Any, output: str) -> None:
-    """Name the output and the batch axis; drop unused nodes and constants, about which onnxruntime would warn."""
-    (result,) = graph.output
+def _name_ends(graph: Any, outputs: Sequence[str]) -> None:
+    """Name the outputs and the batch axis; drop unused nodes and constants, about which onnxruntime would warn."""
+    new = {result.name: name for result, name in zip(graph.output, outputs, strict=True)}
     for node in graph.node:
-        node.output[:] = [output if name == result.name else name for name in node.output]
-    result.name = output
-    for end in (*graph.input, result):
+        node.input[:] = [new.get(name, name) for name in node.input]  # a later stage reads the map of an earlier one
+        node.output[:] = [new.get(name, name) for name in node.output]
+    for result in graph.output:
+        result.name = new[result.name]
+    for end in (*graph.input, *graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
-    read = {output, *(name for node in graph.node for name in node.input)}
+    read = {*outputs, *(name for node in graph.node for name in node.input)}
     _keep(graph.node, lambda node: bool(read.intersection(node.output)))
     _keep(graph.initializer, lambda constant: constant.name in read)
 

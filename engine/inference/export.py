@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-import shutil
 import tempfile
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,23 @@ import paddle
 from paddle import Tensor
 
 from common.errors import InputError
-from data.normalise import MEAN, STD
+from data.normalise import normalise
 from engine import filenames
 from engine.config import build
 from engine.config.load import dump_config
 from engine.config.options import AmpConfig, Config
 from engine.errors import UserError
-from engine.inference import cost, program, reduced
+from engine.inference import cost, description as descriptions, features, program, reduced
 from engine.inference.convert import to_onnx
-from engine.inference.steps import steps
+from engine.inference.description import OUTPUT
+from engine.inference.placing import files_to_replace, put
 from engine.inference.trained import Trained, load
 from engine.system import atomic, tf32
-from engine.system.environment import environment
 from engine.system.flags import flags, values
 from models.static import make_static
 
 FORMATS = ("paddle", "onnx")  # engine.inference.web makes a third of the second
-INPUT, OUTPUT = "images", "logits"
-# How far an export's logits may be from the model's, as a share of the largest logit.
+# How far an output of an export may be from the model's, as a share of the largest number in it.
 FARTHEST = {"paddle": 1e-5, "onnx": 1e-3}  # on a CPU, by format
 ON_A_GPU = 1e-3  # without TF32, which alone would move logits by more; nobody has measured yet how close they are
 BATCHES = (1, 7)
@@ -43,25 +41,29 @@ def export(
     output: str | Path,
     precision: str = reduced.FLOAT32,
     most_lost: float = cost.MOST_LOST,
+    size: tuple[int, int] | None = None,
 ) -> tuple[list[Path], list[str]]:
-    """Export a trained model into a folder, after checking that the export computes the model's logits.
+    """Export a trained model into a folder, after checking that the export computes what the model computes.
 
-    In a lower precision it is then compared with that in float32 on the config's validation pictures.
+    It computes class logits, or with `size` the feature maps that other tasks need. In a lower precision it is then
+    compared with that in float32 on the config's validation pictures.
 
     Args:
         weights: a `.pdparams` file.
         config: the config of its run.
         format: one of `FORMATS`.
-        output: the folder. An export of the same format and precision in it is replaced.
+        output: the folder. An export of the same kind, format and precision in it is replaced.
         precision: one of `reduced.PRECISIONS`; with `paddle` float32 alone.
         most_lost: how many percentage points of accuracy a lower precision may cost.
+        size: height and width of the pictures of an export of feature maps, which has float32 alone; None: an export
+            that returns logits, for pictures of the config's size.
 
     Returns:
         (the files written, lines for the log).
 
     Raises:
         UserError: weights, device or folder cannot be used, a package that ONNX needs is not installed, or the
-            export's logits differ from the model's; the lower precision has no pictures to be compared on, or costs
+            export's outputs differ from the model's; the lower precision has no pictures to be compared on, or costs
             more than `most_lost`.
     """
     if program.is_export(Path(weights)):
@@ -71,6 +73,12 @@ def export(
             value=str(weights),
             place=weights,
         )
+    if size and precision != reduced.FLOAT32:
+        raise UserError(
+            f"--precision {precision}: not with --features, which have no accuracy to lose: keep float32",
+            key="--precision",
+            value=precision,
+        )
     if format == "onnx":
         program.check_installed(*program.FOR_ONNX, *program.FOR_INT8 * (precision == "int8"))
     elif precision != reduced.FLOAT32:
@@ -78,30 +86,37 @@ def export(
             f"--precision {precision}: only with --format onnx, not {format}", key="--precision", value=precision
         )
     _refuse_old_programs()
-    before = _files_to_replace(Path(output), format, precision)
+    task = program.FEATURES if size else program.CLASSIFICATION
+    before = files_to_replace(Path(output), task, format, precision)
     config = dataclasses.replace(config, amp=AmpConfig())  # an export computes in float32
-    trained = load(weights, config)
+    trained, lines = features.load(weights, config) if size else (load(weights, config), [])
+    names = features.names(config) if size else [OUTPUT]
     if precision != reduced.FLOAT32:
         _check_pictures(trained, precision)
     with tf32.never():
-        images, logits = _example(trained)
+        images, outputs = _example(trained, size)
         with atomic.writing_into(output) as folder, tempfile.TemporaryDirectory() as temporary:
             made = Path(temporary) / "made"
             made.mkdir()
-            _write(trained, format, made)
+            _write(trained, format, made, size, names)
             about = dump_config(dataclasses.replace(config, device="auto"))
             atomic.replace_text(made / filenames.CONFIG, about)
-            description, lines = _describe(trained, format, made)
+            if size:
+                description = descriptions.of_features(trained, format, made, size, names, outputs)
+            else:
+                description, more = descriptions.of_classifier(trained, format, made)
+                lines += more
             if trained.about_temperature:
                 lines.append(trained.about_temperature)
             device = "cpu" if format == "onnx" else trained.device  # onnxruntime may be installed without GPU support
             layer = program.Exported(made, description, device)
-            lines.append(_compare(layer, images, logits, FARTHEST[format] if trained.device == "cpu" else ON_A_GPU))
+            allowed = FARTHEST[format] if trained.device == "cpu" else ON_A_GPU
+            lines += _compare(layer.run, images, names, outputs, allowed)
             if precision != reduced.FLOAT32:
                 description, more = _reduce(trained, layer, made, description, precision, most_lost)
                 lines += more
             atomic.replace_text(made / filenames.DESCRIPTION, json.dumps(description, indent=2) + "\n")
-            return _put(made, folder, before), lines
+            return put(made, folder, before), lines
 
 
 def _refuse_old_programs() -> None:
@@ -153,113 +168,53 @@ def _reduce(
     )
 
 
-def _files_to_replace(folder: Path, format: str, precision: str) -> list[str]:
-    """Return the names of the files of the export in a folder; UserError if the folder holds anything else."""
-    if not (folder / filenames.DESCRIPTION).exists():
-        for name in (filenames.CONFIG, *filenames.PADDLE_PROGRAMS, *filenames.EXPORTED_WEIGHTS.values()):
-            if (folder / name).exists():
-                raise UserError(
-                    f"--output {folder}: its {name} does not belong to an export: choose another folder",
-                    key="--output",
-                    value=name,
-                    place=folder,
-                )
-        return []
-    try:
-        before = program.read(folder)
-    except UserError:  # damaged: replace it
-        return []
-    for kind, there, wanted in (
-        ("format", before["format"], format),
-        ("precision", program.precision_of(before), precision),
-    ):
-        if there != wanted:
-            raise UserError(
-                f"--output {folder}: holds an export in the {kind} {there}: choose another folder",
-                key="--output",
-                value=there,
-                place=folder,
-            )
-    return list(before["files"])
-
-
-def _example(trained: Trained) -> tuple[Tensor, np.ndarray]:
-    """Return pictures of noise, prepared as for evaluation, and their logits."""
+def _example(trained: Trained, size: tuple[int, int] | None) -> tuple[Tensor, list[np.ndarray]]:
+    """Return pictures of noise, prepared as for evaluation or of a size, and the outputs of the model."""
     side = build.side(trained.config)
-    pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), np.uint8)
-    images = trained.normalised(pictures)
+    pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), *(size or (side, side)), 3), np.uint8)
+    images = paddle.to_tensor(normalise(pictures)) if size else trained.normalised(pictures)
     with paddle.no_grad():
-        return images, trained.check(trained.model(images).numpy())
+        outputs = trained.model(images)
+    return images, [trained.check(each.numpy()) for each in (outputs if size else [outputs])]
 
 
-def _compare(layer: program.Exported, images: Tensor, logits: np.ndarray, allowed: float) -> str:
-    """Report how far an export's logits are from the model's.
+def _compare(
+    run: program.Run, images: Tensor, names: Sequence[str], outputs: Sequence[np.ndarray], allowed: float
+) -> list[str]:
+    """Report how far the outputs of an export are from the model's, a line for each.
 
     Raises:
-        UserError: further than the allowed share of the largest.
+        UserError: one is further than the allowed share of the largest number in it.
     """
-    difference = max(float(np.abs(layer(images[:n]).numpy() - logits[:n]).max()) for n in BATCHES)
-    largest = float(np.abs(logits).max())
-    if not difference <= allowed * largest:
-        raise UserError(
-            f"not exported: the model's logits go up to {largest:.2g}, and the export's differ from them by "
-            f"{difference:.1e}, more than {allowed:.0e} of that: the conversion is faulty",
-            key=OUTPUT,
-            value=difference,
+    made, lines = [run(images[:n].numpy()) for n in BATCHES], []
+    for i, (name, expected) in enumerate(zip(names, outputs, strict=True)):
+        difference = max(_distance(each[i], expected[:n]) for n, each in zip(BATCHES, made, strict=True))
+        title = "logits" if name == OUTPUT else f"numbers of {name}"
+        largest = float(np.abs(expected).max())
+        if not difference <= allowed * largest:
+            raise UserError(
+                f"not exported: the model's {title} go up to {largest:.2g}, and the export's differ from them by "
+                f"{difference:.1e}, more than {allowed:.0e} of that: the conversion is faulty",
+                key=name,
+                value=difference,
+            )
+        lines.append(
+            f"compared with the model: {title} differ by at most {difference:.1e}, the largest is {largest:.2g}"
         )
-    return f"compared with the model: logits differ by at most {difference:.1e}, the largest is {largest:.2g}"
+    return lines
 
 
-def _put(made: Path, output: Path, before: list[str]) -> list[Path]:
-    """Move an export's files into their folder, and remove what only the previous export had; return the files."""
-    # The description first: if the process is killed in between, the folder is recognized as a damaged export.
-    files = sorted(made.iterdir(), key=lambda file: (file.name != filenames.DESCRIPTION, file.name))
-    atomic.replace({output / file.name: partial(shutil.copyfile, file) for file in files})
-    for name in set(before) - {file.name for file in files}:  # programs of Paddle 2.6 and 3.x have different names
-        (output / name).unlink(missing_ok=True)
-    return [output / file.name for file in files]
+def _distance(array: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(array - expected).max()) if array.shape == expected.shape else np.inf
 
 
-def _write(trained: Trained, format: str, folder: Path) -> None:
+def _write(trained: Trained, format: str, folder: Path, size: tuple[int, int] | None, names: Sequence[str]) -> None:
     """Write the program of a trained model."""
-    make_static(trained.model, trained.config.data.image_size)
+    side = trained.config.data.image_size
+    make_static(trained.model, *(size or (side, side)))
     # GPU builds of Paddle 3.3 write a linear layer as linear_v2, which paddle2onnx 2.1.0 cannot convert
     # (PaddlePaddle/Paddle2ONNX issue 1644). With the flag the program is the same for every build.
     with flags(use_legacy_linear=True):
         paddle.jit.save(trained.model, str(folder / filenames.PROGRAM))
     if format == "onnx":
-        to_onnx(folder, OUTPUT)
-
-
-def _describe(trained: Trained, format: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the content of `preprocessing.json` (inputs, outputs and origin of the program), and lines for the log."""
-    config, side, size = trained.config, build.side(trained.config), trained.config.data.image_size
-    (classes, unknown), count = trained.class_names(), config.model.num_classes
-    # Paddle names the output of its own program, each version otherwise.
-    output = OUTPUT if format == "onnx" else program.predictor(folder, "cpu").get_output_names()[0]
-    return {
-        "format": format,
-        "precision": reduced.FLOAT32,
-        "model": config.model.name,
-        "padding_mask": config.model.padding_mask,
-        "input": {"name": INPUT, "shape": [None, 3, size, size], "dtype": "float32"},
-        "output": {"name": output, "shape": [None, count], "dtype": "float32", "is": "before softmax"},
-        "temperature": trained.temperature,
-        "probabilities": "softmax(logits / temperature)",
-        "preprocessing": [
-            "RGB, 8 bits per channel, turned as EXIF data says, transparency over white",
-            f"the middle square, reduced by area to {side} x {side} (cv2.INTER_AREA; a smaller one by INTER_LINEAR)",
-            f"resized to {size} x {size} (cv2.INTER_LINEAR)",
-            "divided by 255, minus mean, divided by std, channel by channel",
-            "height, width, channel -> channel, height, width",
-        ],
-        "steps": steps(config, INPUT, output, trained.temperature),
-        "side": side,
-        "image_size": size,
-        "mean": MEAN,
-        "std": STD,
-        "num_classes": count,
-        "classes": None if unknown else classes,
-        "files": {file.name: atomic.sha256sum(file) for file in sorted(folder.iterdir())},
-        "made_from": {"weights": str(trained.weights), "sha256": trained.sha256, **environment(trained.device)},
-    }, ([unknown] if unknown else [])
+        to_onnx(folder, names)

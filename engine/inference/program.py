@@ -16,7 +16,8 @@ from engine.system import atomic
 from engine.system.tuning import cpu_threads
 from engine.weights.temperature import Temperature, is_temperature
 
-Run = Callable[[np.ndarray], np.ndarray]  # pictures [B, 3, size, size] -> logits [B, classes]
+Run = Callable[[np.ndarray], list[np.ndarray]]  # pictures [B, 3, H, W] -> the outputs, in their order
+CLASSIFICATION, FEATURES = "classification", "features"  # what an export is for
 CUDA = "CUDAExecutionProvider"  # onnxruntime's name for a GPU
 FOR_ONNX = ("onnx", "paddle2onnx", "onnxruntime")
 FOR_INT8 = ("ml_dtypes",)  # onnxruntime.quantization imports it, and onnxruntime does not require it
@@ -49,16 +50,15 @@ def read(folder: Path) -> dict[str, Any]:
     file = folder / filenames.DESCRIPTION
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-        shape, classes, listed = description["input"]["shape"], description["classes"], description["files"]
+        shape, listed = description["input"]["shape"], description["files"]
         valid = (
             filenames.EXPORTED_WEIGHTS[description["format"]] in listed
             and len(shape) == 4
-            and (classes is None or [type(name) for name in classes] == [str] * description["num_classes"])
             and all(type(text) is str for text in (*listed, *listed.values()))
             and all(Path(name).name == name for name in listed)
-            and {"model", "padding_mask", "image_size", "side"} <= set(description)
-            and is_temperature(description.get("temperature", 1.0))  # older exports have none
+            and {"model", "padding_mask"} <= set(description)
             and type(precision_of(description)) is str
+            and OF_TASK[task_of(description)](description)
         )
     except FileNotFoundError:
         raise UserError(
@@ -77,6 +77,24 @@ def read(folder: Path) -> dict[str, Any]:
             f"{file}: not the description of an export: export again", key=filenames.DESCRIPTION, place=file
         )
     return description
+
+
+def _of_classification(description: dict[str, Any]) -> bool:
+    """Return whether a description has what only an export that returns logits needs."""
+    classes = description["classes"]
+    return (
+        (classes is None or [type(name) for name in classes] == [str] * description["num_classes"])
+        and {"image_size", "side"} <= set(description)
+        and is_temperature(description.get("temperature", 1.0))  # older exports have none
+    )
+
+
+def _of_features(description: dict[str, Any]) -> bool:
+    """Return whether a description has what only an export that returns feature maps needs."""
+    return all(type(output["name"]) is str and len(output["shape"]) == 4 for output in description["outputs"])
+
+
+OF_TASK = {CLASSIFICATION: _of_classification, FEATURES: _of_features}
 
 
 def describe(weights: Path) -> dict[str, Any]:
@@ -118,6 +136,11 @@ def precision_of(description: dict[str, Any]) -> str:
     return description.get("precision", "float32")
 
 
+def task_of(description: dict[str, Any]) -> str:
+    """Return what an export is for; older exports, which are all for classification, do not say it."""
+    return description.get("task", CLASSIFICATION)
+
+
 def device_for(format: str, wanted: str) -> str:
     """Return the device to select: `auto` means the CPU for ONNX if this onnxruntime cannot use a GPU."""
     if format != "paddle" and wanted == "auto" and CUDA not in _onnxruntime().get_available_providers():
@@ -126,7 +149,7 @@ def device_for(format: str, wanted: str) -> str:
 
 
 class Exported(paddle.nn.Layer):
-    """An export as a layer without gradients: pictures [B, 3, size, size] -> logits [B, classes].
+    """An export as a layer without gradients: pictures [B, 3, H, W] -> logits [B, classes], or a list of feature maps.
 
     Args:
         folder: the folder of the export.
@@ -140,9 +163,10 @@ class Exported(paddle.nn.Layer):
     def __init__(self, folder: Path, description: dict[str, Any], device: str):
         super().__init__()
         self.shape = description["input"]["shape"][1:]
+        self.returns_list = task_of(description) == FEATURES
         self.run = RUNNERS[description["format"]](folder, device)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         shape = list(x.shape[1:])
         if shape != self.shape:
             raise UserError(
@@ -151,20 +175,21 @@ class Exported(paddle.nn.Layer):
                 key="data.image_size",
                 value=shape,
             )
-        return paddle.to_tensor(self.run(np.ascontiguousarray(x.numpy())))
+        outputs = [paddle.to_tensor(output) for output in self.run(np.ascontiguousarray(x.numpy()))]
+        return outputs if self.returns_list else outputs[0]
 
 
 def paddle_inference(folder: Path, device: str) -> Run:
     """Return a function that runs Paddle's program with Paddle Inference; UserError as `predictor`."""
     made = predictor(folder, device)
     source = made.get_input_handle(made.get_input_names()[0])
-    result = made.get_output_handle(made.get_output_names()[0])
+    results = [made.get_output_handle(name) for name in made.get_output_names()]
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> list[np.ndarray]:
         source.reshape(images.shape)
         source.copy_from_cpu(images)
         made.run()
-        return result.copy_to_cpu()
+        return [result.copy_to_cpu() for result in results]
 
     return run
 
@@ -230,8 +255,8 @@ def onnx_runtime(folder: Path, device: str) -> Run:
             key="device",
             value=device,
         )
-    (source,), (result,) = session.get_inputs(), session.get_outputs()
-    return lambda images: session.run([result.name], {source.name: images})[0]
+    (source,) = session.get_inputs()
+    return lambda images: session.run(None, {source.name: images})
 
 
 def check_installed(*packages: str) -> None:

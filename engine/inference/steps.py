@@ -1,5 +1,6 @@
-"""How a picture becomes class probabilities, as data: a list of operations that any language can follow."""
+"""How a picture becomes class probabilities or feature maps, as data: operations that any language can follow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from data.fast import UP
@@ -7,6 +8,15 @@ from data.normalise import MEAN, STD
 from data.pictures import FORMATS
 from engine.config import build
 from engine.config.options import Config
+
+_DECODE = {"op": "decode", "formats": FORMATS, "color": "RGB", "upright_by": "EXIF", "transparency_over": "white"}
+_TO_INPUT: list[dict[str, Any]] = [
+    {"op": "scale", "divide_by": 255},
+    {"op": "normalize", "mean": MEAN, "std": STD},
+    {"op": "transpose", "from": "HWC", "to": "CHW", "axes": [2, 0, 1]},
+    {"op": "cast", "dtype": "float32"},
+    {"op": "batch", "axis": 0},
+]
 
 
 def steps(config: Config, source: str, result: str, temperature: float) -> list[dict[str, Any]]:
@@ -30,14 +40,27 @@ def steps(config: Config, source: str, result: str, temperature: float) -> list[
             {"op": "resize", "size": [size, size], "shrink": "linear", "enlarge": "linear", **computed, **rounded}
         )
     return [
-        {"op": "decode", "formats": FORMATS, "color": "RGB", "upright_by": "EXIF", "transparency_over": "white"},
+        _DECODE,
         {"op": "crop", "to": "middle square"},
         *resize,
-        {"op": "scale", "divide_by": 255},
-        {"op": "normalize", "mean": MEAN, "std": STD},
-        {"op": "transpose", "from": "HWC", "to": "CHW", "axes": [2, 0, 1]},
-        {"op": "cast", "dtype": "float32"},
-        {"op": "batch", "axis": 0},
+        *_TO_INPUT,
         {"op": "run", "input": source, "output": result},
         {"op": "softmax", "axis": 1, "temperature": temperature},
+    ]
+
+
+def feature_steps(size: tuple[int, int], source: str, results: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the steps from a picture's file to feature maps, in order.
+
+    The whole picture is resized, because an object at its edge counts too.
+
+    Args:
+        size: height and width of the program's pictures.
+        source, results: the names of the program's input and outputs.
+    """
+    return [
+        _DECODE,
+        {"op": "resize", "size": size, "shrink": "linear", "enlarge": "linear", "computed_in": "uint8"},
+        *_TO_INPUT,
+        {"op": "run", "input": source, "outputs": results},
     ]

@@ -1,8 +1,9 @@
 """A trained model, loaded from weights or an export, with its config and class names."""
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -202,15 +203,8 @@ def load(weights: str | Path, config: Config) -> Trained:
         head = pdparams.first_names(pdparams.read(path), path).get("head.bias", np.empty(0))
         config.model.num_classes = len(head)
     model = build.build_model(config)
-    digest = sha256sum(path) if path.is_file() else ""
-    pdparams.load_weights(model, path)
-    if digest != sha256sum(path):  # a run has replaced them by better ones
-        raise UserError(
-            f"{path}: replaced by another file while it was read: try again",
-            key="--weights",
-            value=str(path),
-            place=path,
-        )
+    with unchanged(path) as digest:
+        pdparams.load_weights(model, path)
     precision = build.build_precision(config, device)
     precision.convert(model)
     model.eval()
@@ -228,8 +222,30 @@ def load(weights: str | Path, config: Config) -> Trained:
     )
 
 
+@contextlib.contextmanager
+def unchanged(weights: Path) -> Iterator[str]:
+    """A context in which weights are read; it gives their SHA-256, and raises UserError if they were replaced."""
+    digest = sha256sum(weights) if weights.is_file() else ""
+    yield digest
+    if digest != sha256sum(weights):  # a run has replaced them by better ones
+        raise UserError(
+            f"{weights}: replaced by another file while it was read: try again",
+            key="--weights",
+            value=str(weights),
+            place=weights,
+        )
+
+
 def _load_export(weights: Path, config: Config) -> Trained:
     description = program.describe(weights)
+    if program.task_of(description) != program.CLASSIFICATION:
+        raise UserError(
+            f"--weights {weights}: an export of {program.task_of(description)}, which has no classes: give the weights "
+            "that it was made from, or an export of these made without --features",
+            key="--weights",
+            value=str(weights),
+            place=weights,
+        )
     config.model.num_classes = config.model.num_classes or description["num_classes"]
     for key, wanted, exported in (
         ("model.name", config.model.name, description["model"]),

@@ -11,7 +11,7 @@ from typing import Any
 from engine import filenames
 from engine.config.options import Config
 from engine.errors import UserError
-from engine.inference import cost, export as exports, program, reduced
+from engine.inference import cost, export as exports, placing, program, reduced
 from engine.system import atomic
 from engine.system.environment import PROJECT
 
@@ -44,7 +44,7 @@ def export(
         UserError: as for ONNX; npm or the package cannot be used, or the folder holds another page.
     """
     program.check_installed(*program.FOR_ONNX)
-    before = exports._files_to_replace(Path(output), FORMAT, precision)
+    before = placing.files_to_replace(Path(output), program.CLASSIFICATION, FORMAT, precision)
     _refuse_other_pages(Path(output))
     with atomic.writing_into(output) as folder, tempfile.TemporaryDirectory() as temporary:
         runtime, made = Path(temporary) / "runtime", Path(temporary) / "made"
@@ -53,7 +53,7 @@ def export(
         for file in (*PAGE, *runtime.iterdir(), *_licenses()):
             shutil.copyfile(file, made / _name(file))
         _describe(made, version)
-        files = exports._put(made, folder, before)
+        files = placing.put(made, folder, before)
     size = sum(map(atomic.size, files)) / 1e6
     lines.append(f"page: {size:.1f} MB with onnxruntime-web {version}; to see it: python -m http.server -d {folder}")
     return files, lines

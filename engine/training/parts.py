@@ -106,5 +106,5 @@ def build_state(config: Config, model: RegionViT, precision: MixedPrecision, tot
         model, optimizer, schedule, precision, ema_decay=config.train.ema_decay, recompute=config.train.recompute
     )
     if config.train.to_static:
-        make_static(model, config.data.image_size)
+        make_static(model, config.data.image_size, config.data.image_size)
     return state

@@ -199,7 +199,15 @@ def load_weights(model: nn.Layer, file: str | Path, finite: bool = True) -> None
     Raises:
         CheckpointError: lists what is missing, unexpected or of another shape. The model is unchanged then.
     """
-    state = first_names(read(file), file)
+    fill(model, first_names(read(file), file), file, finite)
+
+
+def fill(model: nn.Layer, state: Mapping[str, np.ndarray], file: str | Path, finite: bool = True) -> None:
+    """Set a model's parameters to arrays that have exactly their names and shapes; see `load_weights`.
+
+    Args:
+        file: the file's name in error messages.
+    """
     expected = dict(model.named_parameters())  # not the state dict, which holds copies at amp.level O2
     if finite:
         check_finite(state, file)

@@ -137,7 +137,7 @@ def test_a_static_model_computes_and_learns_as_before_for_batches_of_any_size(na
     model(images[0]).square().mean().backward()
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     model.clear_gradients()
-    make_static(model, 32)
+    make_static(model, 32, 32)
     for batch, logits in zip(images, before, strict=True):
         np.testing.assert_allclose(model(batch).numpy(), logits, rtol=0, atol=1e-5)
     model(images[0]).square().mean().backward()

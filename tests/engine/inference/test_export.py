@@ -78,7 +78,7 @@ def copy(home, format, tmp_path):
 def converted(home, monkeypatch):
     """Exporting the home's weights again takes the home's program, for tests of where its files go."""
 
-    def write(trained, format, folder):
+    def write(trained, format, folder, size, names):
         for file in (home / format).iterdir():
             if file.name not in (filenames.CONFIG, filenames.DESCRIPTION):
                 shutil.copy(file, folder)
@@ -282,8 +282,8 @@ def test_a_kill_leaves_the_export_before_or_one_that_is_known_as_damaged(home, c
     weights, replace, left = home / "run" / "final_model.pdparams", os.replace, [after]
     write = export_module._write
 
-    def write_more(trained, format, folder):
-        write(trained, format, folder)
+    def write_more(trained, format, folder, size, names):
+        write(trained, format, folder, size, names)
         (folder / "inference.new").write_text("of this export alone", encoding="utf-8")
 
     def dies(source, target):
@@ -368,7 +368,7 @@ def test_an_export_that_computes_something_else_is_not_written(home, copy, forma
 
     def wrong(folder, device):
         run = right(folder, device)
-        return lambda images: run(images) * np.float32(1.002)
+        return lambda images: [output * np.float32(1.002) for output in run(images)]
 
     monkeypatch.setitem(program.RUNNERS, format, wrong)
     with refuses(UserError, key=OUTPUT) as caught:
@@ -431,8 +431,8 @@ def test_a_gpu_build_writes_the_program_of_a_cpu_build(home, tmp_path, monkeypat
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     layer = paddle.jit.to_static(paddle.nn.Linear(2, 2), backend=None, full_graph=True)
     assert "linear_v2" in str(layer.forward.get_concrete_program(paddle.ones([1, 2]))[0].main_program)
-    monkeypatch.setattr(export_module, "to_onnx", lambda folder, output: None)
-    export_module._write(trained, "paddle", tmp_path)
+    monkeypatch.setattr(export_module, "to_onnx", lambda folder, names: None)
+    export_module._write(trained, "paddle", tmp_path, None, [OUTPUT])
     (program_file,) = tmp_path.glob("*.json")
     assert b"linear_v2" not in program_file.read_bytes()
     assert paddle.get_flags("FLAGS_use_legacy_linear") == {"FLAGS_use_legacy_linear": False}

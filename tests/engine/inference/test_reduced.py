@@ -1,7 +1,6 @@
 import itertools
 import json
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from engine.inference.trained import find, load
 from tests.support import archives
 from tests.support.errors import one_line_about, refuses
 from tests.support.scripts import tool
+from tests.support.steps import follow, in_paddle_inference
 from tests.support.trained import write_run
 
 REDUCED = [precision for precision in reduced.PRECISIONS if precision != reduced.FLOAT32]
@@ -210,41 +210,6 @@ def test_what_loses_too_much_is_not_written_and_leaves_what_is_there(weights, tm
     assert not list((tmp_path / "int8").iterdir())
 
 
-def follow(steps, file, run):
-    """Follow the steps with nothing but numpy, OpenCV and Pillow: a picture's file -> probabilities [classes]."""
-    x = None
-    for step in steps:
-        match step:
-            case {"op": "decode", "color": color}:
-                x = np.asarray(Image.open(file).convert(color))
-            case {"op": "crop", "to": "middle square"}:
-                short = min(x.shape[:2])
-                top, left = (x.shape[0] - short) // 2, (x.shape[1] - short) // 2
-                x = x[top : top + short, left : left + short]
-            case {"op": "resize", "size": [h, w], "shrink": shrink, "enlarge": enlarge, "computed_in": kind}:
-                how = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}[shrink if x.shape[0] > h else enlarge]
-                x = cv2.resize(x.astype(kind), (w, h), interpolation=how)
-                x = np.floor(x + step["floor_after_adding"]) if "floor_after_adding" in step else x
-            case {"op": "scale", "divide_by": number}:
-                x = x / number
-            case {"op": "normalize", "mean": mean, "std": std}:
-                x = (x - mean) / std
-            case {"op": "transpose", "axes": axes}:
-                x = x.transpose(axes)
-            case {"op": "cast", "dtype": dtype}:
-                x = x.astype(dtype)
-            case {"op": "batch", "axis": axis}:
-                x = np.expand_dims(x, axis)
-            case {"op": "run", "input": source, "output": result}:
-                x = run(x, source, result)
-            case {"op": "softmax", "axis": axis, "temperature": temperature}:
-                x = np.exp((x - x.max(axis, keepdims=True)) / temperature)
-                x = x / x.sum(axis, keepdims=True)
-            case _:
-                raise AssertionError(f"no such step: {step}")
-    return x[0]
-
-
 @pytest.mark.parametrize("shape", [(50, 90), (20, 24), (32, 32)])
 @pytest.mark.parametrize("pipeline", ["host", "fast"])
 @pytest.mark.parametrize("size", [32, 48, 64])
@@ -257,7 +222,7 @@ def test_the_steps_lead_to_the_probabilities_of_predict(weights, tmp_path, pipel
     object.__setattr__(trained, "temperature", 0.5)
     listed = json.loads(json.dumps(steps(trained.config, "images", "logits", 0.5)))
     with paddle.no_grad():
-        p = follow(listed, tmp_path / "photo.png", lambda x, *_: trained.model(paddle.to_tensor(x)).numpy())
+        p = follow(listed, tmp_path / "photo.png", lambda x, *_: [trained.model(paddle.to_tensor(x)).numpy()])
     expected = trained.probabilities(trained.picture(tmp_path / "photo.png")[None])[0]
     np.testing.assert_allclose(p, expected, atol=1e-4)
 
@@ -268,13 +233,6 @@ def test_an_export_lists_its_steps(weights, tmp_path):
     trained = load(*found(tmp_path))
     noise = np.random.default_rng(2).integers(0, 256, (70, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.png")
-    predictor = program.predictor(tmp_path, "cpu")
-
-    def run(images, source, result):
-        predictor.get_input_handle(source).copy_from_cpu(images)
-        predictor.run()
-        return predictor.get_output_handle(result).copy_to_cpu()
-
-    p = follow(described["steps"], tmp_path / "photo.png", run)
+    p = follow(described["steps"], tmp_path / "photo.png", in_paddle_inference(tmp_path))
     expected = trained.probabilities(trained.picture(tmp_path / "photo.png")[None])[0]
     np.testing.assert_allclose(p, expected, atol=1e-4)
