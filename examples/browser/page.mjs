@@ -145,7 +145,7 @@ async function classify(file, name) {
   }
 }
 
-/** A picture -> {width, height, data}: RGBA, over white. */
+/** A picture -> {width, height, data}: RGBA, over white already, as a canvas loses levels where it is transparent. */
 function pixels(bitmap) {
   const { width, height } = bitmap;
   const canvas = Object.assign(document.createElement("canvas"), { width, height });

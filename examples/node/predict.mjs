@@ -12,8 +12,8 @@ const [folder, ...pictures] = process.argv.slice(2);
 async function main() {
   if (!pictures.length) throw new Error("usage: node predict.mjs EXPORT PICTURE...");
   const description = await read(join(folder, "preprocessing.json"));
-  if (!description.files?.[FILE] || !description.steps) {
-    throw new Error(`${folder}: no export to ONNX with its steps: make one with tools/export.py --format onnx`);
+  if (!description.files?.[FILE] || description.steps?.at(-1).op !== "softmax") {
+    throw new Error(`${folder}: no export to ONNX for classes: make one with tools/export.py --format onnx`);
   }
   const { default: sharp } = await installed("sharp");
   const { default: onnx } = await installed("onnxruntime-node");

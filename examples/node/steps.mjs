@@ -24,7 +24,7 @@ export async function follow(steps, { decode, run, seen = () => {} }) {
         value = middleSquare(value);
         break;
       case "resize":
-        expect(step, { shrink: HOW, enlarge: HOW, computed_in: ["uint8", "float32"] });
+        expect(step, { shrink: HOW, enlarge: HOW, computed_in: ["floor_after_adding" in step ? "float32" : "uint8"] });
         value = resize(value, step);
         seen(value);
         break;
@@ -96,11 +96,11 @@ const resizes = { area, linear };
 const HOW = Object.keys(resizes);
 
 /** Resize a picture: {width, height, data}, RGB -> the same of a step's `size`, [height, width]. */
-export function resize(picture, { size: [height, width], shrink, enlarge, computed_in }) {
+export function resize(picture, { size: [height, width], shrink, enlarge, floor_after_adding }) {
   if (picture.width === width && picture.height === height) return picture;
   const how = picture.height > height ? shrink : enlarge;
   const twice = picture.width === 2 * width && picture.height === 2 * height;
-  if (computed_in === "float32") return linearByLevels(picture, width, height);
+  if (floor_after_adding) return linearByLevels(picture, width, height, floor_after_adding);
   return resizes[twice ? "area" : how](picture, width, height); // OpenCV takes the area for half the size, too
 }
 
@@ -187,13 +187,12 @@ function linear(picture, width, height) {
   });
 }
 
-/** The same from exact weights, rounded, halves upwards: those that rounding has put a little below are halves, too. */
-function linearByLevels(picture, width, height) {
+/** The same from exact weights; a number is added to each level, and what is behind the point dropped. */
+function linearByLevels(picture, width, height, added) {
   const weighted = ([first, second, weight]) => [first, second, 1 - weight, weight];
   const columns = neighbors(picture.width, width).map(weighted);
   const rows = neighbors(picture.height, height).map(weighted);
-  const up = 0.5 + 1 / 256;
-  return interpolated(picture, columns, rows, (above, below, a, b) => Math.floor(a * above + b * below + up));
+  return interpolated(picture, columns, rows, (above, below, a, b) => Math.floor(a * above + b * below + added));
 }
 
 function interpolated({ width, data }, columns, rows, between) {

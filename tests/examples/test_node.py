@@ -22,14 +22,18 @@ RESIZE = """
 import { readFileSync, writeFileSync } from "node:fs";
 const [steps, folder] = process.argv.slice(2);
 const { resize } = await import(steps);
-for (const { from, to, how, kind, file } of JSON.parse(readFileSync(`${folder}/cases.json`))) {
+for (const { from, to, file, ...how } of JSON.parse(readFileSync(`${folder}/cases.json`))) {
   const picture = { width: from, height: from, data: new Uint8Array(readFileSync(`${folder}/${from}`)) };
-  writeFileSync(file, resize(picture, { size: [to, to], shrink: how, enlarge: how, computed_in: kind }).data);
+  writeFileSync(file, resize(picture, { size: [to, to], ...how }).data);
 }
 """
 FROM = (1, 2, 3, 7, 20, 31, 32, 33, 45, 64, 90, 96, 100, 128, 300, 448)
 TO = (8, 28, 32, 48, 64, 224)
-KINDS = {"area": ("area", "uint8"), "linear": ("linear", "uint8"), "in float32": ("linear", "float32")}
+KINDS = {
+    "area": {"shrink": "area", "enlarge": "linear", "computed_in": "uint8"},
+    "linear": {"shrink": "linear", "enlarge": "linear", "computed_in": "uint8"},
+    "in float32": {"shrink": "linear", "enlarge": "linear", "computed_in": "float32", "floor_after_adding": UP},
+}
 
 
 def resized(picture, to, kind):
@@ -51,10 +55,7 @@ def by_steps(tmp_path_factory):
         (folder / str(side)).write_bytes(picture.tobytes())
     cases = [(kind, a, b) for kind in KINDS for a in FROM for b in TO if kind != "area" or a > b]
     files = {case: folder / "-".join(map(str, case)) for case in cases}
-    listed = [
-        {"from": a, "to": b, "how": KINDS[kind][0], "kind": KINDS[kind][1], "file": str(file)}
-        for (kind, a, b), file in files.items()
-    ]
+    listed = [{"from": a, "to": b, "file": str(file), **KINDS[kind]} for (kind, a, b), file in files.items()]
     (folder / "cases.json").write_text(json.dumps(listed), encoding="utf-8")
     (folder / "resize.mjs").write_text(RESIZE, encoding="utf-8")
     done = node(folder / "resize.mjs", EXAMPLES / "node" / "steps.mjs", folder)
