@@ -13,7 +13,7 @@ from engine.cli import Parser, run
 def main() -> None:
     parser = Parser(__doc__, "python tools/make_shapes.py")
     parser.add_argument("--output", default="datasets/shapes", metavar="DIR", help="folder (default: %(default)s)")
-    for split, count in (("train", 200), ("val", 50)):
+    for split, count in (("train", 600), ("val", 50)):
         parser.add_argument(
             f"--{split}", default=count, type=int, metavar="N", help="number of pictures (default: %(default)s)"
         )

@@ -43,6 +43,7 @@ def test_without_the_environment_a_script_says_how_to_set_it_up(script):
     arguments = {
         "train.py": ["-c", "configs/micro_cifar10.yaml"],
         "eval.py": ["--weights", "w.pdparams"],
+        "detect.py": ["train", "-c", "integrations/configs/retinanet_regionvit_shapes.yml"],
         "compare.py": ["a", "b"],
         "convert_weights.py": ["a.pth", "b.pdparams"],
         "explore.py": ["--weights", "w.pdparams"],
