@@ -43,24 +43,22 @@ def main() -> None:
         about = meaning + " (default: %(default)s)" * (default is not None)
         parser.add_argument(f"--{name}", type=count, default=default, metavar="N", help=about)
     options = parser.parse_args()
-    what = options.export
+    failed = f"{options.export}: not an ONNX export, make one with tools/export.py --format onnx"
     try:
         description, run = load(options.export)
-        what = f"port {options.port}"
+        failed = f"--host {options.host} --port {options.port}: not free, choose another port"
         listening = socket.create_server((options.host, options.port))
     except Exception as error:  # onnxruntime's have no base of their own
-        parser.exit(2, f"{what}: {type(error).__name__}: {' '.join(str(error).split())}\n")
+        parser.exit(2, f"{failed} ({type(error).__name__}: {' '.join(str(error).split())})\n")
     # asyncio sets it for its own sockets; without it an answer may take 40 ms more (uvicorn's issue 3149).
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # In int8 the pictures of a batch change each other's probabilities a little.
-    batcher = Batcher(
-        run, options.largest_batch or (1 if description["precision"] == "int8" else 16), options.longest_wait / 1000
-    )
+    largest = options.largest_batch or (1 if description["precision"] == "int8" else 16)
+    batcher = Batcher(run, largest, options.longest_wait / 1000)
     batcher.start()
     print("http://{}:{}/predict: Ctrl-C stops".format(*listening.getsockname()), flush=True)
-    uvicorn.Server(uvicorn.Config(application(description, batcher, options), log_level="warning", lifespan="off")).run(
-        [listening]
-    )
+    app = application(description, batcher, options)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run([listening])
 
 
 def load(export: Path) -> tuple[dict[str, Any], Run]:
