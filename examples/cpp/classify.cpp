@@ -21,6 +21,7 @@ json read(const fs::path& folder) {
   json description = json::parse(stream);
   const std::string format = description.at("format");
   if (format != "onnx") throw std::runtime_error("its format is " + format + ", expected onnx");
+  if (!description.contains("steps")) throw std::runtime_error("an older export, without steps: export again");
   return description;
 }
 

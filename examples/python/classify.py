@@ -12,6 +12,8 @@ def read(folder, format):
     description = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     if description["format"] != format:
         raise ValueError(f"its format is {description['format']}, expected {format}")
+    if "steps" not in description:
+        raise ValueError("an older export, without steps: export again")
     return description
 
 

@@ -1,15 +1,19 @@
 """Classify pictures with an export for Paddle in Paddle Inference."""
 
 import classify
+import paddle
 from paddle import inference
 
-PROGRAMS = ("inference.json", "inference.pdmodel")  # as Paddle 3 and Paddle 2.6 write it
+WRITTEN_BY_2, WRITTEN_BY_3 = "inference.pdmodel", "inference.json"
+READABLE = [WRITTEN_BY_2] if paddle.__version__.startswith("2.") else [WRITTEN_BY_2, WRITTEN_BY_3]
 
 
 def load(folder):
     """Return the program in a folder as a function: pictures, names of input and output -> logits."""
-    program = next((folder / name for name in PROGRAMS if (folder / name).exists()), folder / PROGRAMS[0])
-    config = inference.Config(str(program), str(folder / "inference.pdiparams"))
+    programs = [folder / name for name in READABLE if (folder / name).exists()]
+    if not programs:  # Paddle 2 would crash on a program of Paddle 3
+        raise FileNotFoundError(f"no {' or '.join(READABLE)}, and Paddle {paddle.__version__} reads nothing else")
+    config = inference.Config(str(programs[0]), str(folder / "inference.pdiparams"))
     config.disable_mkldnn()  # oneDNN's fusing of transposes and reshapes fails on this model
     config.disable_glog_info()
     config.delete_pass("seqpool_cvm_concat_fuse_pass")  # crashes on Paddle 2.6.2

@@ -63,6 +63,8 @@ def test_what_cannot_be_used_is_one_line(classify, run, pictures, tmp_path):
     export, picture = run.export(), pictures["photo.jpg"]
     for_paddle = changed(export, tmp_path / "paddle", lambda description: description.update(format="paddle"))
     (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
+    older = changed(export, tmp_path / "older", lambda description: description.pop("steps"))
+    refused(start(classify, older, picture), older, "steps")
     refused(start(classify, tmp_path, picture), tmp_path, "preprocessing.json")
     refused(start(classify, for_paddle, picture), for_paddle, "onnx")
     refused(start(classify, export, tmp_path / "nothing.png"), "nothing.png")
