@@ -24,7 +24,7 @@ export async function follow(steps, { decode, run, seen = () => {} }) {
         value = middleSquare(value);
         break;
       case "resize":
-        expect(step, { shrink: HOW, enlarge: HOW, computed_in: ["floor_after_adding" in step ? "float32" : "uint8"] });
+        expect(step, "floor_after_adding" in step ? IN_FLOAT32 : IN_8_BITS);
         value = resize(value, step);
         seen(value);
         break;
@@ -94,13 +94,15 @@ function middleSquare({ width, height, data }) {
 
 const resizes = { area, linear };
 const HOW = Object.keys(resizes);
+const IN_8_BITS = { shrink: HOW, enlarge: HOW, computed_in: ["uint8"] };
+const IN_FLOAT32 = { shrink: ["linear"], enlarge: ["linear"], computed_in: ["float32"] };
 
 /** Resize a picture: {width, height, data}, RGB -> the same of a step's `size`, [height, width]. */
 export function resize(picture, { size: [height, width], shrink, enlarge, floor_after_adding }) {
   if (picture.width === width && picture.height === height) return picture;
+  if (floor_after_adding) return linearByLevels(picture, width, height, floor_after_adding);
   const how = picture.height > height ? shrink : enlarge;
   const twice = picture.width === 2 * width && picture.height === 2 * height;
-  if (floor_after_adding) return linearByLevels(picture, width, height, floor_after_adding);
   return resizes[twice ? "area" : how](picture, width, height); // OpenCV takes the area for half the size, too
 }
 
