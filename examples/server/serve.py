@@ -21,14 +21,14 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "python"))  # steps.py
 from app import application
 from batcher import Batcher, Run
 
-COUNTS = {
-    "largest-batch": (None, "the most pictures computed at once (default: 16; int8: 1)"),
-    "longest-wait": (2, "milliseconds that a picture waits for others to be computed with"),
-    "megabytes": (10, "the most in a request"),
-    "pictures": (16, "the most in a request"),
-    "megapixels": (50, "the most in a picture"),
-    "seconds": (10, "the most until a request has arrived, and again until its answer"),
-    "requests": (100, "the most that arrive or wait for their answers at the same time"),
+NUMBERS = {  # default, least, meaning
+    "largest-batch": (None, 1, "the most pictures computed at once (default: 16; int8: 1)"),
+    "longest-wait": (0, 0, "milliseconds that a picture waits for others, if its batch has room"),
+    "megabytes": (10, 1, "the most in a request"),
+    "pictures": (16, 1, "the most in a request"),
+    "megapixels": (50, 1, "the most in a picture"),
+    "seconds": (10, 1, "the most until a request has arrived, and again until its answer"),
+    "requests": (100, 1, "the most that arrive or wait for their answers at the same time"),
 }
 
 
@@ -39,10 +39,14 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="its folder")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes one that is free (default: %(default)s)")
-    for name, (default, meaning) in COUNTS.items():
+    for name, (default, _, meaning) in NUMBERS.items():
         about = meaning + " (default: %(default)s)" * (default is not None)
-        parser.add_argument(f"--{name}", type=count, default=default, metavar="N", help=about)
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=about)
     options = parser.parse_args()
+    for name, (_, least, _) in NUMBERS.items():
+        value = getattr(options, name.replace("-", "_"))
+        if value is not None and value < least:
+            parser.error(f"--{name} {value}: expected {least} or more")
     failed = f"{options.export}: not an ONNX export, make one with tools/export.py --format onnx"
     try:
         description, run = load(options.export)
@@ -67,12 +71,6 @@ def load(export: Path) -> tuple[dict[str, Any], Run]:
     (names,) = (step for step in description["steps"] if step["op"] == "run")
     program = onnxruntime.InferenceSession(export / "inference.onnx", providers=onnxruntime.get_available_providers())
     return description, lambda inputs: program.run([names["output"]], {names["input"]: np.concatenate(inputs)})[0]
-
-
-def count(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}, expected 1 or more")
-    return int(text)
 
 
 if __name__ == "__main__":
