@@ -49,6 +49,7 @@ def to_onnx(folder: Path, outputs: Sequence[str]) -> None:
         file.unlink()
     model = onnx.load(folder / result)
     _pad_with_zeros(model.graph)
+    _fold_constants(model.graph)
     _name_ends(model.graph, outputs)
     onnx.save(model, folder / result)
 
@@ -69,6 +70,20 @@ def _pad_with_zeros(graph: Any) -> None:
     for node in graph.node:
         if node.op_type == "Pad":
             del node.input[2:]
+
+
+def _fold_constants(graph: Any) -> None:
+    """Make each Constant node an initializer: onnxruntime's quantization and onnx2torch see no weights in nodes."""
+    kept = []
+    for node in graph.node:
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _name_ends(graph: Any, outputs: Sequence[str]) -> None:

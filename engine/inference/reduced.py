@@ -1,6 +1,7 @@
 """ONNX models in a lower precision: int8 for CPUs, float16 for GPUs. Inputs and outputs stay float32."""
 
 import contextlib
+import graphlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ def write(source: Path, target: Path, precision: str) -> None:
     import onnx
 
     model = onnx.load(source)
-    fold_constants(model.graph)
     with _quiet():
         if precision == "int8":
             from onnxruntime.quantization import quantize_dynamic
@@ -36,21 +36,21 @@ def write(source: Path, target: Path, precision: str) -> None:
         else:
             from onnxruntime.transformers.float16 import convert_float_to_float16
 
-            onnx.save(convert_float_to_float16(model, keep_io_types=True), target)
+            model = convert_float_to_float16(model, keep_io_types=True)
+            in_order(model.graph)
+            onnx.save(model, target)
 
 
-def fold_constants(graph: Any) -> None:
-    """Make each Constant node an initializer: onnxruntime's quantization sees no weights in nodes."""
-    kept = []
-    for node in graph.node:
-        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            value.name = node.output[0]
-            graph.initializer.append(value)
-        else:
-            kept.append(node)
+def in_order(graph: Any) -> None:
+    """Sort the nodes so that each comes after those whose outputs it reads, as ONNX wants it.
+
+    onnxruntime's conversion to float16 puts its casts at the end. onnxruntime reads that, other readers do not.
+    """
+    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    needs = {i: {made_by[name] for name in node.input if name in made_by} for i, node in enumerate(graph.node)}
+    nodes = [graph.node[i] for i in graphlib.TopologicalSorter(needs).static_order()]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
 
 
 def store_convolutions(graph: Any) -> None:

@@ -260,6 +260,7 @@ def test_an_onnx_model_has_names_and_nothing_to_spare(home):
     read = {name for node in model.graph.node for name in node.input} | {"logits"}
     assert all(read.intersection(node.output) for node in model.graph.node)
     assert all(constant.name in read for constant in model.graph.initializer)
+    assert not [node for node in model.graph.node if node.op_type == "Constant"]  # weights are where readers look
 
 
 @pytest.mark.usefixtures("converted")

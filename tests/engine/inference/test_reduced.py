@@ -173,6 +173,9 @@ def test_a_lower_precision_is_compared_smaller_and_read_as_any_other(weights, tm
     assert f"{made['points_lost']:.2f}" in printed
     trained = load(*found(tmp_path / precision))
     assert precision in trained.runtime
+    import onnx
+
+    onnx.checker.check_model(onnx.load(tmp_path / precision / "inference.onnx"), full_check=True)
     images = trained.dataset.val.images[:20]
     expected = load(*found(weights)).probabilities(images)
     np.testing.assert_allclose(trained.probabilities(images), expected, atol=0.05)
