@@ -1,10 +1,12 @@
 import ast
+import re
 import sys
 
 import pytest
 
 from tests.support.archives import CLASSES
 from tests.support.examples import AS_TRAINED, EXAMPLES, IN_8_BITS, IN_FLOAT32, agree, changed, python, refused, start
+from tests.support.runs import ROOT
 
 FOLDER = EXAMPLES / "python"
 WITHOUT_PADDLE = ["with_onnxruntime.py", "with_openvino.py"]
@@ -25,10 +27,20 @@ def imported(file):
     return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
+def lines(file):
+    return len(file.read_text(encoding="utf-8").splitlines())
+
+
 def test_the_example_with_onnxruntime_is_short_and_needs_neither_paddle_nor_this_project():
     files = [FOLDER / name for name in ("with_onnxruntime.py", "classify.py", "steps.py")]
     assert set().union(*map(imported, files)) <= NEEDED
-    assert len(files[0].read_text(encoding="utf-8").splitlines()) < 40
+    assert lines(files[0]) < 40
+
+
+def test_the_page_says_how_long_the_examples_are():
+    page = (ROOT / "docs" / "en" / "examples.md").read_text(encoding="utf-8")
+    said = {name: int(count) for name, count in re.findall(r"`(\w+\.py)` \((\d+) lines\)", page)}
+    assert said == {file.name: lines(file) for file in FOLDER.glob("*.py")}
 
 
 @pytest.mark.slow
