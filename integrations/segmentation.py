@@ -105,9 +105,13 @@ def segment(model: nn.Layer, transforms: Compose, picture: np.ndarray, **sliding
 
 
 def over(picture: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Draw a map over a picture in PaddleSeg's colors: uint8 [H, W, 3], int [H, W] -> uint8 [H, W, 3]."""
-    colors = np.array(visualize.get_color_map_list(256), np.uint8).reshape(-1, 3)
-    return cv2.addWeighted(picture, 1 - OPACITY, colors[classes], OPACITY, 0)
+    """Draw a map over a picture in gray: uint8 [H, W, 3], int [H, W] -> uint8 [H, W, 3].
+
+    Class 0 is black, the others have PaddleSeg's colors.
+    """
+    colors = np.array([[0, 0, 0], *np.reshape(visualize.get_color_map_list(256), [-1, 3])], np.uint8)
+    gray = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(gray, 1 - OPACITY, colors[classes], OPACITY, 0)
 
 
 def shares(classes: np.ndarray) -> str:

@@ -200,7 +200,11 @@ def test_a_page_shows_the_pictures_of_its_language(page):
 def test_files_that_a_page_names_exist(page):
     """Paths below the project's folders, configs and tests; what runs make (`output/`, `datasets/`) is free."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(?:common|configs|data|docs|engine|models|requirements|tests|tools)/[\w./-]*\w", text))
+    named = set(
+        re.findall(
+            r"\b(?:common|configs|data|docs|engine|integrations|models|requirements|tests|tools)/[\w./-]*\w", text
+        )
+    )
     named |= {f"configs/{name}" for name in re.findall(r"(?<![\w/>])\w+_\w+\.yaml\b", text)}
     for name in named - MADE_BY_READERS:
         assert (ROOT / name).exists(), name
