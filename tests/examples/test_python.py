@@ -10,7 +10,7 @@ from tests.support.runs import ROOT
 
 FOLDER = EXAMPLES / "python"
 WITHOUT_PADDLE = ["with_onnxruntime.py", "with_openvino.py"]
-NEEDED = {"argparse", "json", "pathlib", "cv2", "numpy", "PIL", "onnxruntime", "classify", "steps"}
+NEEDED = {"argparse", "json", "pathlib", "sys", "cv2", "numpy", "PIL", "onnxruntime", "classify", "steps"}
 # Equal to 1e-6 where this was written; but OpenVINO may round a number to int8 otherwise (docs/en/deployment.md), and
 # the run's temperature makes that ten times as large.
 CLOSE_IN_INT8 = 0.05
@@ -31,10 +31,14 @@ def lines(file):
     return len(file.read_text(encoding="utf-8").splitlines())
 
 
-def test_the_example_with_onnxruntime_is_short_and_needs_neither_paddle_nor_this_project():
-    files = [FOLDER / name for name in ("with_onnxruntime.py", "classify.py", "steps.py")]
-    assert set().union(*map(imported, files)) <= NEEDED
-    assert lines(files[0]) < 40
+@pytest.mark.parametrize("names", [["in_one_file.py"], ["with_onnxruntime.py", "classify.py", "steps.py"]])
+def test_the_examples_with_onnxruntime_need_neither_paddle_nor_this_project(names):
+    assert set().union(*(imported(FOLDER / name) for name in names)) <= NEEDED
+
+
+def test_one_file_of_less_than_40_lines_is_enough():
+    assert lines(FOLDER / "in_one_file.py") < 40
+    assert not imported(FOLDER / "in_one_file.py") & {file.stem for file in FOLDER.iterdir()}
 
 
 def test_the_page_says_how_long_the_examples_are():
@@ -56,6 +60,16 @@ def test_the_page_says_how_long_the_examples_are():
 def test_probabilities_of_an_onnx_export_are_those_of_predict(run, pictures, name, overrides):
     command, export = script(name), run.export("onnx", "float32", overrides)
     agree(start(command, export, *pictures.values()), pictures.values(), run.predicted(export, *pictures.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [AS_TRAINED, IN_FLOAT32, IN_8_BITS])
+def test_so_are_those_of_the_one_file(run, pictures, overrides):
+    export = run.export("onnx", "float32", overrides)
+    for picture in (pictures[name] for name in ("photo.jpg", "turned.jpg", "transparent.png", "small.png")):
+        done = start(script("in_one_file.py"), export, picture)
+        done.stdout = f"{picture}\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines())
+        agree(done, [picture], run.predicted(export, picture))
 
 
 @pytest.mark.slow
@@ -85,6 +99,15 @@ def test_what_cannot_be_used_is_one_line(run, pictures, tmp_path, name):
     refused(start(command, for_paddle, picture), for_paddle, "onnx")
     refused(start(command, export, tmp_path / "nothing.png"), "nothing.png")
     refused(start(command, export, tmp_path / "text.png"), "text.png")
+
+
+@pytest.mark.slow
+def test_the_one_file_refuses_in_one_line(run, pictures, tmp_path):
+    command, export = script("in_one_file.py"), run.export()
+    refused(start(command, tmp_path, pictures["photo.jpg"]), tmp_path)
+    refused(start(command, export, tmp_path / "nothing.png"), "nothing.png")
+    refused(start(command, export, pictures["16 bits.png"]), "16 bits.png")
+    refused(start(command, export))
 
 
 @pytest.mark.slow
