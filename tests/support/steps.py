@@ -1,51 +1,22 @@
-"""Following the steps that an export lists, as somebody without this project's code would."""
+"""Following the steps that an export lists by the code of examples/python, which knows nothing of this project."""
 
-import cv2
-import numpy as np
-from PIL import Image
+import runpy
 
 from engine.inference import program
+from tests.support.runs import ROOT
+
+EXAMPLE = runpy.run_path(str(ROOT / "examples" / "python" / "steps.py"))["follow"]
 
 
 def follow(steps, file, run):
-    """Follow an export's steps with nothing but numpy, OpenCV and Pillow.
+    """Follow an export's steps: a picture's file -> probabilities [classes], or a list of feature maps [C, H, W].
 
-    A picture's file -> probabilities [classes], or a list of feature maps [C, H, W]. `run` takes a batch and the names
-    of the program's input and of its outputs, and returns a list of these.
+    `run` takes a batch and the names of the program's input and of its outputs, and returns a list of these.
     """
-    x = None
-    for step in steps:
-        match step:
-            case {"op": "decode", "color": color}:
-                x = np.asarray(Image.open(file).convert(color))
-            case {"op": "crop", "to": "middle square"}:
-                short = min(x.shape[:2])
-                top, left = (x.shape[0] - short) // 2, (x.shape[1] - short) // 2
-                x = x[top : top + short, left : left + short]
-            case {"op": "resize", "size": [h, w], "shrink": shrink, "enlarge": enlarge, "computed_in": kind}:
-                how = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}[shrink if x.shape[0] > h else enlarge]
-                x = cv2.resize(x.astype(kind), (w, h), interpolation=how)
-                x = np.floor(x + step["floor_after_adding"]) if "floor_after_adding" in step else x
-            case {"op": "scale", "divide_by": number}:
-                x = x / number
-            case {"op": "normalize", "mean": mean, "std": std}:
-                x = (x - mean) / std
-            case {"op": "transpose", "axes": axes}:
-                x = x.transpose(axes)
-            case {"op": "cast", "dtype": dtype}:
-                x = x.astype(dtype)
-            case {"op": "batch", "axis": axis}:
-                x = np.expand_dims(x, axis)
-            case {"op": "run", "input": source, "output": result}:
-                (x,) = run(x, source, [result])
-            case {"op": "run", "input": source, "outputs": results}:
-                x = run(x, source, results)
-            case {"op": "softmax", "axis": axis, "temperature": temperature}:
-                x = np.exp((x - x.max(axis, keepdims=True)) / temperature)
-                x = x / x.sum(axis, keepdims=True)
-            case _:
-                raise AssertionError(f"no such step: {step}")
-    return [each[0] for each in x] if isinstance(x, list) else x[0]
+    *before, last = steps
+    if last["op"] == "run":
+        return [each[0] for each in run(EXAMPLE(before, file, None), last["input"], last["outputs"])]
+    return EXAMPLE(steps, file, lambda x, source, result: run(x, source, [result])[0])[0]
 
 
 def in_paddle_inference(folder):
