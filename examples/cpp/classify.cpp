@@ -22,6 +22,8 @@ json read(const fs::path& folder) {
   const std::string format = description.at("format");
   if (format != "onnx") throw std::runtime_error("its format is " + format + ", expected onnx");
   if (!description.contains("steps")) throw std::runtime_error("an older export, without steps: export again");
+  if (description.value("task", "") == "features")
+    throw std::runtime_error("it returns feature maps, expected classes: export without --features");
   return description;
 }
 

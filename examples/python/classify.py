@@ -14,6 +14,8 @@ def read(folder, format):
         raise ValueError(f"its format is {description['format']}, expected {format}")
     if "steps" not in description:
         raise ValueError("an older export, without steps: export again")
+    if description.get("task") == "features":
+        raise ValueError("it returns feature maps, expected classes: export without --features")
     return description
 
 

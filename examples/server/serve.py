@@ -68,6 +68,8 @@ def main() -> None:
 def load(export: Path) -> tuple[dict[str, Any], Run]:
     """Return an export's description, and its program: inputs [1, 3, size, size] -> their logits [classes]."""
     description = json.loads((export / "preprocessing.json").read_text(encoding="utf-8"))
+    if description.get("task") == "features":
+        raise ValueError("it returns feature maps, expected classes: export without --features")
     (names,) = (step for step in description["steps"] if step["op"] == "run")
     program = onnxruntime.InferenceSession(export / "inference.onnx", providers=onnxruntime.get_available_providers())
     return description, lambda inputs: program.run([names["output"]], {names["input"]: np.concatenate(inputs)})[0]

@@ -65,6 +65,8 @@ def test_what_cannot_be_used_is_one_line(classify, run, pictures, tmp_path):
     (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     older = changed(export, tmp_path / "older", lambda description: description.pop("steps"))
     refused(start(classify, older, picture), older, "steps")
+    of_maps = changed(export, tmp_path / "maps", lambda description: description.update(task="features"))
+    refused(start(classify, of_maps, picture), of_maps, "--features")
     refused(start(classify, tmp_path, picture), tmp_path, "preprocessing.json")
     refused(start(classify, for_paddle, picture), for_paddle, "onnx")
     refused(start(classify, export, tmp_path / "nothing.png"), "nothing.png")

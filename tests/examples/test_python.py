@@ -95,6 +95,8 @@ def test_what_cannot_be_used_is_one_line(run, pictures, tmp_path, name):
     (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     older = changed(export, tmp_path / "older", lambda description: description.pop("steps"))
     refused(start(command, older, picture), older, "steps")
+    of_maps = changed(export, tmp_path / "maps", lambda description: description.update(task="features"))
+    refused(start(command, of_maps, picture), of_maps, "--features")
     refused(start(command, tmp_path, picture), tmp_path)
     refused(start(command, for_paddle, picture), for_paddle, "onnx")
     refused(start(command, export, tmp_path / "nothing.png"), "nothing.png")

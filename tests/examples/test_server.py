@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.browser import wait_until
-from tests.support.examples import CLOSE, EXAMPLES, python
+from tests.support.examples import CLOSE, EXAMPLES, changed, python
 
 pytestmark = pytest.mark.slow
 SERVE = EXAMPLES / "server" / "serve.py"
@@ -231,11 +231,17 @@ def test_a_stop_refuses_what_waits_and_what_has_not_arrived(run, pictures, tmp_p
         assert arrives.recv(100).split()[1] in (b"408", b"503")
 
 
-@pytest.mark.parametrize("wrong", ["folder", "port"])
+@pytest.mark.parametrize("wrong", ["folder", "task", "port"])
 def test_what_cannot_be_served_is_said_in_one_line(run, server, tmp_path, wrong):
-    export, port = (tmp_path, 0) if wrong == "folder" else (run.export(), server.port)
+    export, port = run.export(), 0
+    if wrong == "folder":
+        export = tmp_path
+    elif wrong == "task":
+        export = changed(export, tmp_path / "maps", lambda description: description.update(task="features"))
+    else:
+        port = server.port
     said = subprocess.run(
         [python(), SERVE, export, "--port", str(port)], capture_output=True, encoding="utf-8", timeout=60
     )
     assert (said.returncode, said.stdout, len(said.stderr.splitlines())) == (2, "", 1)
-    assert str(tmp_path if wrong == "folder" else server.port) in said.stderr
+    assert str(server.port if wrong == "port" else export) in said.stderr
