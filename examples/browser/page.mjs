@@ -20,6 +20,7 @@ const ENGLISH = {
   noModel: (why) => `The model did not load (${why}): reload the page, or export it again.`,
   noPicture: (name) => `${name} is not a picture that this browser reads: choose a JPEG, PNG, WebP, GIF or BMP.`,
   failed: (name, why) => `${name} could not be classified (${why}).`,
+  tooLarge: (width, height) => `${width} x ${height} pixels are more than this browser can draw: make it smaller`,
   pasted: "What was pasted",
 };
 const CHINESE = {
@@ -40,6 +41,7 @@ const CHINESE = {
   noModel: (why) => `模型未能加载（${why}）：请刷新页面，或重新导出。`,
   noPicture: (name) => `${name} 不是本浏览器能读取的图片：请选择 JPEG、PNG、WebP、GIF 或 BMP。`,
   failed: (name, why) => `${name} 无法识别（${why}）。`,
+  tooLarge: (width, height) => `${width} x ${height} 像素超出本浏览器能绘制的大小：请缩小图片`,
   pasted: "粘贴的内容",
 };
 const TOP = 5;
@@ -153,7 +155,9 @@ function pixels(bitmap) {
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, width, height);
+  const drawn = context.getImageData(0, 0, width, height);
+  if (drawn.data[3] !== 255) throw new Error(words.tooLarge(width, height)); // a canvas past its limits stays empty
+  return drawn;
 }
 
 function show(file, bitmap, seen, probabilities, ms) {

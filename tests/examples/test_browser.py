@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from tests.support.browser import CHROMIUM, DRIVER, NO_BROWSER, open_browser, wait_until
 from tests.support.examples import AS_TRAINED, IN_FLOAT32
@@ -139,6 +140,15 @@ def test_a_file_that_is_no_picture_is_named_and_the_next_picture_read(page, pict
     page.find_element("id", "file").send_keys(str(pictures["photo.jpg"]))
     wait_until(lambda: page.find_element("id", "results").is_displayed(), 20, "no answer")
     assert error(page) == ""
+
+
+def test_a_picture_that_no_canvas_holds_is_refused(page, tmp_path):
+    Image.new("L", (70000, 2), 100).save(tmp_path / "long.png")
+    page.find_element("id", "file").send_keys(str(tmp_path / "long.png"))
+    wait_until(lambda: error(page) or page.find_element("id", "results").is_displayed(), 20, "no answer")
+    assert "long.png" in error(page)
+    assert "70000 x 2" in error(page)
+    assert not page.find_element("id", "results").is_displayed()
 
 
 def test_the_page_says_in_a_line_why_it_cannot_start(browser, served, run):
