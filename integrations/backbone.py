@@ -51,6 +51,12 @@ class Backbone(nn.Layer):
         **architecture: Any,
     ):
         super().__init__()
+        for key, given, kind in (
+            ("pretrained", pretrained or "", str),
+            ("pretrained_resample", pretrained_resample, bool),
+        ):
+            if not isinstance(given, kind):
+                raise UserError(f"{key} {given!r}: expected a {kind.__name__}", key=key, value=given)
         try:
             self.model = build_model(variant, **{**architecture, "num_classes": 0})
         except ValueError as error:
@@ -131,7 +137,8 @@ def load(model: nn.Layer, file: str, resampling: bool = False) -> list[str]:
 
 def _checked_indices(indices: Any, stages: int) -> list[int]:
     values = list(indices) if isinstance(indices, list | tuple) else []
-    if not values or values != sorted(set(values)) or not all(i in range(stages) for i in values):
+    possible = all(type(i) is int and 0 <= i < stages for i in values)
+    if not values or not possible or values != sorted(set(values)):
         raise UserError(
             f"return_idx {indices!r}: give a list of stages in rising order, from 0 to {stages - 1}",
             key="return_idx",

@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TextIO
 
 import cv2
 import numpy as np
@@ -28,8 +29,18 @@ from engine.weights import pdparams
 from models.names import first_name
 
 from . import paddledet  # registers the backbone
+from .libraries import reading, refuse_misspelled
 
+# PaddleDetection would run code that a config contains.
+workspace.yaml = SimpleNamespace(load=lambda stream, Loader: _yaml(stream), Loader=None, dump=yaml.dump)
 MODULES = dict(workspace.global_config)
+OPTIONS = (  # entries of a config that are no modules, and which PaddleDetection or a config here reads
+    *("architecture", "metric", "num_classes", "worker_num", "filename", "weights", "pretrain_weights"),
+    *("use_gpu", "use_xpu", "use_npu", "use_mlu", "use_ema", "use_simple_ema", "use_vdl", "use_wandb", "amp"),
+    *("epoch", "log_iter", "snapshot_epoch", "save_dir", "output_eval", "print_flops", "print_params"),
+    *("ema_decay", "ema_decay_type", "ema_start_iters", "semi_start_iters", "ema_black_list", "ema_filter_no_grad"),
+)
+READER = ("inputs_def", "fuse_normalize", "mixup_epoch", "cutmix_epoch", "mosaic_epoch")  # beside its arguments
 OWN_CHECK = paddledet.RegionViT.__name__  # it takes what `RegionViT` of models/ takes, and names what it does not know
 COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (227, 119, 194))  # RGB
 READABLE = 384  # pixels: smaller pictures are enlarged before anything is drawn
@@ -48,7 +59,7 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Any:
     """Return PaddleDetection's one config of the process, with the values of a YAML file and of `key.sub=value`.
 
     Raises:
-        UserError: the file cannot be read, or an override names nothing that the config has.
+        UserError: the file cannot be read, has a misspelled key, or an override names nothing that the config has.
     """
     settings = workspace.global_config
     for key in [key for key, value in settings.items() if not isinstance(value, SchemaDict)]:
@@ -57,6 +68,9 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Any:
         settings.setdefault(key, module).clear()
     with _explained(config):
         workspace.load_config(str(config))
+    refuse_misspelled(settings, [*MODULES, *OPTIONS], config)
+    for name in [name for name in MODULES if name.endswith("Reader")]:
+        refuse_misspelled(settings[name], [*settings[name].schema, *READER], f"{config}: {name}", anchors=False)
     for text in overrides:
         _override(settings, text)
     return settings
@@ -83,16 +97,27 @@ def train(
             )
     settings = load(config, overrides)
     for name in ["TrainDataset", "EvalDataset"][: 1 + evaluate]:
-        _annotations(settings, name)
+        with _explained(config):
+            file = _annotations(settings, name)
+            if file.suffix == ".json":
+                _class_names(file, settings.num_classes)
     settings.use_gpu = paddle.get_device().startswith("gpu")
     settings.save_dir, settings.filename = str(folder.absolute().parent), folder.name  # it joins the two
     settings.output_eval = str(folder)
     seed_everything(seed)
-    with _explained(config):
-        trainer = Trainer(settings, mode="train")
-    losses = _Losses(trainer)
-    trainer.register_callbacks([losses])
-    trainer.train(evaluate)
+    with _explained(config), reading(lambda: [sample["im_file"] for sample in trainer.dataset.roidbs]):
+        trainer = Trainer(settings, mode="train")  # it starts to read
+        losses = _Losses(trainer)
+        trainer.register_callbacks([losses])
+        trainer.train(evaluate)
+    if not losses.values:
+        raise UserError(
+            f"{config}: no step was trained: epoch is {settings.epoch}, and a batch has {trainer.loader.batch_size} "
+            "pictures: give 1 epoch or more, and at least as many pictures as a batch has",
+            key="epoch",
+            value=settings.epoch,
+            place=config,
+        )
     return trainer.model, losses.values
 
 
@@ -118,8 +143,8 @@ class Detector:
 
     def __init__(self, config: str | Path, overrides: Sequence[str], weights: str | Path):
         settings = load(config, overrides)
-        self.classes = _class_names(_annotations(settings, "TestDataset"), settings.num_classes)
         with _explained(config):
+            self.classes = _class_names(_annotations(settings, "TestDataset"), settings.num_classes)
             self.model = workspace.create(settings.architecture)
             reader = settings["TestReader"]
             self.prepare = Compose(reader["sample_transforms"], settings.num_classes)
@@ -190,7 +215,7 @@ def predict(detector: Detector, files: Sequence[Path], output: str | Path, thres
 
 def draw(picture: np.ndarray, detections: Sequence[Detection], classes: Sequence[str]) -> np.ndarray:
     """Draw boxes, masks, names and scores over a picture, which is enlarged if small: uint8 [H, W, 3] -> the same."""
-    scale = max(1, READABLE // min(picture.shape[:2]))
+    scale = max(1, min(READABLE // min(picture.shape[:2]), 4 * READABLE // max(picture.shape[:2])))
     image = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     for found in detections:
         if found.mask is not None:
@@ -254,7 +279,7 @@ def _override(settings: Any, text: str) -> None:
     known = [*(node or {}), *getattr(node, "schema", {})] if isinstance(node, dict) else []
     if not equals or (last not in known and above != [OWN_CHECK]):
         close = difflib.get_close_matches(last, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "expected key.sub=value with a key of the config"
+        hint = f"did you mean {close[0]}?" if close and equals else "expected key.sub=value with a key of the config"
         raise UserError(f"-o {text}: the config has no {path}: {hint}", key=path, value=value)
     try:
         node[last] = yaml.safe_load(value)
@@ -263,6 +288,13 @@ def _override(settings: Any, text: str) -> None:
     if isinstance(node[last], str):
         with contextlib.suppress(ValueError):  # YAML takes 1e-4 for text
             node[last] = float(node[last])
+
+
+def _yaml(stream: TextIO) -> dict[str, Any]:
+    values = yaml.load(stream, yaml.FullLoader)  # it knows PaddleDetection's tags, as !COCODataSet
+    if not isinstance(values, dict):
+        raise UserError(f"{stream.name}: expected keys and values in YAML", key="--config", place=stream.name)
+    return values
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
+from PIL import ImageFile
 from ppdet.core.workspace import register, serializable
 from ppdet.modeling import post_process
 from ppdet.modeling.proposal_generator import rpn_head, target
@@ -21,6 +22,7 @@ from ppdet.utils.logger import setup_logger
 from integrations.backbone import Backbone
 
 logger = setup_logger(__name__)
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # PaddleDetection sets it: Pillow would read half a picture as a whole one
 
 
 class PaddleOf24:

@@ -13,7 +13,6 @@ from paddleseg.core import infer, train as paddleseg_train
 from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.transforms import Compose
 from paddleseg.utils import visualize
-from PIL import Image
 
 from common.errors import InputError
 from data import pictures
@@ -24,7 +23,12 @@ from engine.system.seeds import seed_everything
 from engine.weights import pdparams
 
 from . import paddleseg  # noqa: F401 registers the backbone
+from .libraries import reading, refuse_misspelled, size
 
+KEYS = (  # of a config, which PaddleSeg's `Config` reads
+    *("batch_size", "iters", "train_dataset", "val_dataset", "test_config", "to_static_training"),
+    *("model", "loss", "distill_loss", "optimizer", "lr_scheduler"),
+)
 OPACITY = 0.5  # of the map over a picture
 SLIDING = ("is_slide", "crop_size", "stride")  # the part of PaddleSeg's test_config that predicting one picture uses
 
@@ -46,24 +50,32 @@ def train(config: str | Path, overrides: Sequence[str], output: str | Path, seed
                 f"--output {folder} has files already: give a new folder", key="--output", value=str(output)
             )
     seed_everything(seed)
+    settings = load(config, overrides)
     with _explained(config):
-        settings = Config(str(config), opts=list(overrides))
         builder = SegBuilder(settings)
         datasets = [builder.train_dataset, builder.val_dataset]
         model, optimizer, losses = builder.model, builder.optimizer, builder.loss
+    for key, value, most in (("iters", settings.iters, None), ("batch_size", settings.batch_size, len(datasets[0]))):
+        if value < 1 or (most is not None and value > most):  # PaddleSeg would wait for a whole batch forever
+            expected = "1 or more" if most is None else f"1 to {most}, the number of pictures"
+            raise UserError(f"{config}: {key} {value}: give {expected}", key=key, value=value, place=config)
     for dataset in datasets:
         _check_files(dataset.file_list)
     atomic.replace_text(folder / filenames.CONFIG, str(settings))
-    paddleseg_train(
-        model,
-        *datasets,
-        optimizer,
-        save_dir=str(folder),
-        iters=settings.iters,
-        batch_size=settings.batch_size,
-        losses=losses,
-        test_config=settings.test_config,
-    )
+    with (
+        _explained(config),
+        reading(lambda: [file for dataset in datasets for pair in dataset.file_list for file in pair]),
+    ):
+        paddleseg_train(
+            model,
+            *datasets,
+            optimizer,
+            save_dir=str(folder),
+            iters=settings.iters,
+            batch_size=settings.batch_size,
+            losses=losses,
+            test_config=settings.test_config,
+        )
     return model
 
 
@@ -79,8 +91,8 @@ def predict(
     names = Counter(file.stem for file in files)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UserError(f"{twice[0]}: several pictures have this name: predict them one by one", value=twice[0])
+    settings = load(config, overrides)
     with _explained(config):
-        settings = Config(str(config), opts=list(overrides))
         builder = SegBuilder(settings)
         model, transforms = builder.model, Compose(builder.val_transforms)
     pdparams.load_weights(model, weights)
@@ -120,6 +132,19 @@ def shares(classes: np.ndarray) -> str:
     return ", ".join(f"{kind}: {count / classes.size:.1%}" for kind, count in zip(found, counts, strict=True))
 
 
+def load(config: str | Path, overrides: Sequence[str]) -> Config:
+    """Return PaddleSeg's config of a YAML file and of `key.sub=value`.
+
+    Raises:
+        UserError: the file cannot be read, or PaddleSeg would ignore a key.
+    """
+    refuse_misspelled([text.partition("=")[0].partition(".")[0] for text in overrides], KEYS, "-o", anchors=False)
+    with _explained(config):
+        settings = Config(str(config), opts=list(overrides))
+    refuse_misspelled(settings.dic, KEYS, config)
+    return settings
+
+
 @contextlib.contextmanager
 def _explained(config: str | Path) -> Iterator[None]:
     """Turn what PaddleSeg raises about a config into one line."""
@@ -136,20 +161,7 @@ def _explained(config: str | Path) -> Iterator[None]:
 
 
 def _check_files(pairs: Sequence[Sequence[str]]) -> None:
-    """Raise UserError for the first picture or label of a data set that is missing, no picture, or of another size.
-
-    Paddle's loader reads in a thread: an error there would leave the training waiting for a batch.
-    """
+    """Raise UserError for the first picture or label of a data set that is missing, no picture, or of another size."""
     for picture, label in pairs:
-        if _size(picture) != _size(label):
+        if size(picture) != size(label):
             raise UserError(f"{label}: not of the size of {picture}", place=label)
-
-
-def _size(file: str) -> tuple[int, int]:
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file, but the data set lists it", place=file) from None
-    except OSError as error:
-        raise UserError(f"{file}: not a picture ({error})", place=file) from error

@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, gpu, gpu:N or cpu (default: %(default)s)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of train (default: %(default)s)")
     arguments = parser.parse_intermixed_args()
+    if not 0 <= arguments.seed < 2**32:
+        parser.error(f"argument --seed: {arguments.seed}: give 0 to {2**32 - 1}")
     if arguments.job == "predict" and not (arguments.weights and arguments.pictures):
         parser.error("predict needs --weights and a PICTURE")
     if arguments.job == "train" and (arguments.weights or arguments.pictures):

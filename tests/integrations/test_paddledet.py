@@ -123,11 +123,63 @@ def test_nothing_found_is_no_error(trained, pictures):
         ("pretrained", "RegionViT.pretrained=no_such.pdparams"),
         ("TrainDataset.anno_path", "TrainDataset.dataset_dir=no_such_folder"),
         ("--config", "RetinaHead.nms=NoSuchLayer"),
+        ("--config", "epoch=many"),
+        ("epoch", "epoch=0"),
+        ("epoch", "TrainReader.batch_size=100"),
+        ("num_classes", "num_classes=2"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_one_line(key, override, pictures, tmp_path):
     with refuses(UserError, key=key):
         detection.train(config("retinanet"), overrides(pictures, override), tmp_path, evaluate=False, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("epochs", "epochs: 3"),
+        ("RegionVit", "RegionVit: {det_norm: false}"),
+        ("batchsize", "TrainReader: {batchsize: 3}"),
+        ("--config", "epoch: !!python/object/apply:os.mkdir [RAN]"),
+    ],
+)
+def test_a_file_with_a_misspelled_key_or_with_code_is_refused(key, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yml").write_text(f"_BASE_: [{config('retinanet')}]\n{text}\n", encoding="utf-8")
+    with refuses(UserError, key=key):
+        detection.load("mine.yml")
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_a_value_that_others_refer_to_may_have_any_name(tmp_path):
+    text = f"_BASE_: [{config('retinanet')}]\ninput_size: &size 3\nTrainReader: {{batch_size: *size}}\n"
+    (tmp_path / "mine.yml").write_text(text, encoding="utf-8")
+    assert detection.load(tmp_path / "mine.yml")["TrainReader"]["batch_size"] == 3
+
+
+def test_two_overrides_below_one_key_both_count():
+    settings = detection.load(
+        config("retinanet"), ["RetinaHead.nms.nms_top_k=7", "RetinaHead.nms.keep_top_k=5", "RetinaHead.nms.name=x"]
+    )
+    assert settings["RetinaHead"]["nms"] == {
+        **{"name": "x", "nms_top_k": 7, "keep_top_k": 5},
+        **{"score_threshold": 0.05, "nms_threshold": 0.5},
+    }
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5], ids=["empty", "half"])
+def test_a_damaged_picture_ends_the_training_and_is_named(kept, tmp_path):
+    shapes.write(tmp_path / "data", 4, 1, side=64, seed=0)
+    file = tmp_path / "data/images/train/0002.png"
+    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+    with refuses(UserError, place=file):
+        detection.train(config("retinanet"), overrides(tmp_path / "data"), tmp_path / "out", evaluate=False, seed=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1000), (1000, 1), (1, 1), (2000, 2000)])
+def test_what_is_drawn_is_never_huge(height, width):
+    drawn = detection.draw(np.zeros([height, width, 3], np.uint8), [], shapes.CLASSES)
+    assert max(drawn.shape[:2]) <= max(height, width, 4 * detection.READABLE)
 
 
 def test_weights_of_another_model_are_refused(trained, pictures):

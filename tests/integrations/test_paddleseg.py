@@ -229,7 +229,10 @@ def test_the_configs_for_ade20k_build_and_fit(name):
         ("model.backbone.frozen_stages=9", "frozen_stages"),
         ("model.backbone.nonsense=1", "nonsense"),
         ("model.type=NoSuchNet", "NoSuchNet"),
-        ("nosuch.entry=1", "nosuch.entry"),
+        ("nosuch.entry=1", "nosuch"),
+        ("iterz=1", "iters"),
+        ("iters=0", "iters"),
+        ("batch_size=100", "batch_size"),
         ("train_dataset.train_path=nowhere.txt", "nowhere.txt"),
     ],
 )
@@ -240,6 +243,27 @@ def test_a_config_that_cannot_be_used_ends_in_one_line(override, named, pictures
     assert exit.value.code == 2
     one_line_about(capsys.readouterr().err, named)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_misspelled_key_of_a_file_is_refused(tmp_path):
+    (tmp_path / "mine.yml").write_text(f"_base_: {config_of('UPerNet')}\noptimiser: {{type: SGD}}\n", encoding="utf-8")
+    with refuses(key="optimiser"):
+        segmentation.load(tmp_path / "mine.yml", [])
+
+
+def test_a_damaged_picture_ends_the_training_and_is_named(tmp_path):
+    shapes.write(tmp_path / "data", 8, 1, side=64, seed=0)
+    file = tmp_path / "data/images/train/0002.png"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with refuses(place=str(file)):
+        segmentation.train(config_of("UPerNet"), overrides(tmp_path / "data"), tmp_path / "out", seed=0)
+
+
+def test_a_label_of_no_class_is_refused():
+    labels = paddle.to_tensor([[[0, 255, 5]]])
+    ours.PixelCrossEntropy()(paddle.zeros([1, 6, 1, 3]), labels)
+    with refuses(key="num_classes", value=5):
+        ours.PixelCrossEntropy()(paddle.zeros([1, 5, 1, 3]), labels)
 
 
 def test_mistakes_with_files_are_named(pictures, tmp_path):
