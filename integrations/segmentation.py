@@ -55,12 +55,12 @@ def train(config: str | Path, overrides: Sequence[str], output: str | Path, seed
         builder = SegBuilder(settings)
         datasets = [builder.train_dataset, builder.val_dataset]
         model, optimizer, losses = builder.model, builder.optimizer, builder.loss
+    for dataset in datasets:
+        _check_files(dataset.file_list)
     for key, value, most in (("iters", settings.iters, None), ("batch_size", settings.batch_size, len(datasets[0]))):
         if value < 1 or (most is not None and value > most):  # PaddleSeg would wait for a whole batch forever
             expected = "1 or more" if most is None else f"1 to {most}, the number of pictures"
             raise UserError(f"{config}: {key} {value}: give {expected}", key=key, value=value, place=config)
-    for dataset in datasets:
-        _check_files(dataset.file_list)
     atomic.replace_text(folder / filenames.CONFIG, str(settings))
     with (
         _explained(config),
