@@ -62,7 +62,9 @@ def reading(files: Callable[[], Iterable[str]]) -> Iterator[None]:
     kind._thread_loop = reporting
     try:
         yield
-    except Exception:
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # in a backward pass Paddle wraps what Python raised
+            raise KeyboardInterrupt from None
         if not errors:
             raise
         for file in files():
