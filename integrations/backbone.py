@@ -14,8 +14,8 @@ from engine.errors import UserError
 from engine.weights import pdparams, resample
 from engine.weights.pdparams import CheckpointError
 from models import build_model
+from models.names import OF_CLASSIFIERS
 
-UNUSED = ("head.", "norm.")  # what only classification has
 NEW_NORM = re.compile(r"norm\d+\.(weight|bias)")  # of `det_norm`, which weights of a classifier lack
 
 
@@ -110,7 +110,7 @@ def load(model: nn.Layer, file: str, resampling: bool = False) -> list[str]:
     except InputError as error:
         raise CheckpointError(f"pretrained: {error}", key="pretrained", value=file, place=file) from error
     expected = dict(model.named_parameters())
-    unused = [key for key in arrays if key.startswith(UNUSED)]
+    unused = [key for key in arrays if key.startswith(OF_CLASSIFIERS)]
     arrays = {key: array for key, array in arrays.items() if key not in unused}
     new = [key for key in expected if NEW_NORM.fullmatch(key)]
     if any(key in arrays for key in new):

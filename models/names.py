@@ -2,6 +2,8 @@
 
 import re
 
+OF_CLASSIFIERS = ("head.", "norm.")  # how the names of parameters begin that feature maps do not need
+
 
 def first_name(key: str) -> str:
     """Return a parameter's first name: `proj_cls.*` is a second name of `proj.*`."""

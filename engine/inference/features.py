@@ -13,9 +13,9 @@ from engine.system.device import select_device
 from engine.system.precision import MixedPrecision
 from engine.weights import pdparams
 from models import RegionViT
+from models.names import OF_CLASSIFIERS
 
 ANY = "cls_token.proj.weight"  # weights that every backbone has
-UNUSED = ("head.", "norm.")  # what only class logits need
 DET_NORM = "norm0.weight"  # weights with this name are of a backbone with `det_norm`
 
 
@@ -55,7 +55,7 @@ def load(weights: str | Path, config: Config) -> tuple[Trained, list[str]]:
     with unchanged(path) as digest:
         arrays = pdparams.first_names(pdparams.read(path), path)
     arrays, lines = _of_the_backbone(arrays, path)
-    arrays = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(OF_CLASSIFIERS)}
     backbone = models.build_model(
         config.model.name, num_classes=0, padding_mask=config.model.padding_mask, det_norm=DET_NORM in arrays
     )

@@ -1,6 +1,7 @@
 """Where an export is put: into an empty folder, or in place of the same kind of export."""
 
 import shutil
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +10,20 @@ from engine.errors import UserError
 from engine.inference import program
 from engine.system import atomic
 
+OF_ANY = (filenames.CONFIG, *filenames.PADDLE_PROGRAMS, *filenames.EXPORTED_WEIGHTS.values())
 
-def files_to_replace(folder: Path, task: str, format: str, precision: str) -> list[str]:
-    """Return the names of the files of the export in a folder; UserError if the folder holds anything else."""
+
+def files_to_replace(folder: Path, task: str, format: str, precision: str, names: Iterable[str] = ()) -> list[str]:
+    """Return the names of the files of the export in a folder.
+
+    Args:
+        names: of files that an export of this kind has beside those of any export.
+
+    Raises:
+        UserError: the folder holds an export of another kind, or one of these files without an export.
+    """
     if not (folder / filenames.DESCRIPTION).exists():
-        for name in (filenames.CONFIG, *filenames.PADDLE_PROGRAMS, *filenames.EXPORTED_WEIGHTS.values()):
+        for name in (*OF_ANY, *names):
             if (folder / name).exists():
                 raise UserError(
                     f"--output {folder}: its {name} does not belong to an export: choose another folder",

@@ -44,8 +44,8 @@ def export(
         UserError: as for ONNX; npm or the package cannot be used, or the folder holds another page.
     """
     program.check_installed(*program.FOR_ONNX)
-    before = placing.files_to_replace(Path(output), program.CLASSIFICATION, FORMAT, precision)
-    _refuse_other_pages(Path(output))
+    names = (*(file.name for file in PAGE), *(Path(name).name for name in DIST))
+    before = placing.files_to_replace(Path(output), program.CLASSIFICATION, FORMAT, precision, names)
     with atomic.writing_into(output) as folder, tempfile.TemporaryDirectory() as temporary:
         runtime, made = Path(temporary) / "runtime", Path(temporary) / "made"
         version = _unpacked(Path(package), runtime) if package else _fetched(runtime)
@@ -61,20 +61,6 @@ def export(
 
 def _name(file: Path) -> str:
     return f"onnxruntime-{file.name}" if file.name in LICENSES else file.name
-
-
-def _refuse_other_pages(folder: Path) -> None:
-    """Raise UserError if there is no export in a folder, but files with the names of the page's."""
-    if (folder / filenames.DESCRIPTION).exists():
-        return
-    for name in (*(file.name for file in PAGE), *(Path(name).name for name in DIST)):
-        if (folder / name).exists():
-            raise UserError(
-                f"--output {folder}: its {name} does not belong to an export: choose another folder",
-                key="--output",
-                value=name,
-                place=folder,
-            )
 
 
 def _describe(folder: Path, version: str) -> None:
